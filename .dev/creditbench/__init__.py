@@ -1,0 +1,2 @@
+"""creditbench."""
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Networks: chains of blocks, one file per kind."""

@@ -1,0 +1,1 @@
+"""Learning rules: one file per rule or close family."""

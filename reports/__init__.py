@@ -1,0 +1,1 @@
+"""From records to pages. Nothing here imports torch."""

@@ -1,0 +1,79 @@
+"""The Python face: `creditbench.run` and what the command line builds on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from creditbench.suite.errors import CreditbenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from creditbench.suite.driver import Observer, Summary
+    from creditbench.suite.plan import Label
+
+DEFAULT_FOLDER = "creditbench-results"
+Names = str | Sequence[str] | None
+
+
+def run(
+    suite: str | None = None,
+    *,
+    task: Names = None,
+    network: Names = None,
+    rule: Label | Sequence[Label] | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    device: str = "auto",
+    results: str | Path = DEFAULT_FOLDER,
+) -> pd.DataFrame:
+    """Runs a suite, or single cells, and returns one row per trained seed (see `load_results`).
+
+    suite: a name of `creditbench list suites` or the path of a TOML file; without one, `task` and `rule`
+    say what to run (on `mlp` unless `network` is given). rule: names, "file.py:Class", or classes.
+    What `results` already holds and still is valid is not run again. Raises CreditbenchError.
+    """
+    import creditbench
+
+    summary = execute(suite, task, network, rule, seeds, epochs, learning_rate, device, results)
+    frame = creditbench.load_results(results)
+    return frame[frame["key"].isin(summary.keys)].reset_index(drop=True)
+
+
+def execute(
+    suite: str | None,
+    task: Names,
+    network: Names,
+    rule: Label | Sequence[Label] | None,
+    seeds: int | None,
+    epochs: int | None,
+    learning_rate: float | None,
+    device: str,
+    results: str | Path,
+    observer: Observer | None = None,
+) -> Summary:
+    """What `run` and the command line do: plan, then train and measure what is missing."""
+    from creditbench.suite.driver import choose_device, run_cells
+    from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
+    from creditbench.suite.store import Store
+
+    tasks, networks = _listed(task), _listed(network)
+    rules: list[Label] = [rule] if isinstance(rule, (str, type)) else list(rule or ())
+    if suite is None:
+        if not tasks:
+            raise CreditbenchError(
+                "Nothing to run: name a suite (creditbench list suites) or at least a task with --task."
+            )
+        part = Part(tasks=tuple(tasks), networks=tuple(networks) or ("mlp",), rules=tuple(rules) or ("all",))
+        chosen = Suite("own", "", (part,))
+    else:
+        chosen = narrowed(read_suite(suite), tasks, networks, rules)
+    cells = plan(chosen, seeds, epochs, learning_rate)
+    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+
+
+def _listed(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())

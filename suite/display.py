@@ -1,0 +1,89 @@
+"""What a person sees while a suite runs: a progress display, quiet where there is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from creditbench.suite.record import Run
+from creditbench.suite.work import Group
+
+
+class Display:
+    """An observer (see suite.driver) on stderr, so that stdout holds results alone.
+
+    On a terminal: one bar over all runs with the time left, one over the group at work with its current
+    score. Elsewhere: a line per finished run."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.all: TaskID | None = None
+        self.one: TaskID | None = None
+        self.group: Group | None = None
+        self.runs = self.done = self.seeds = 0
+
+    def __enter__(self) -> Display:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def planned(self, runs: int, stored: int) -> None:
+        self.runs, self.done = runs, stored
+        if stored:
+            self.console.print(f"{stored} of {runs} runs are stored and valid.", highlight=False)
+        self.all = self.bars.add_task("all runs", total=runs, completed=stored, shown=f"{stored}/{runs}")
+        self.one = self.bars.add_task("", total=1, shown="")
+
+    def started(self, group: Group) -> None:
+        self.group, spec = group, group.specs[0]
+        what = f"{spec.task} {spec.network} {spec.rule}"
+        if group.work == "cost":
+            what, shown = f"{what}: cost", "measuring"
+        else:
+            seeds = ", ".join(str(one.seed) for one in group.specs)
+            what, shown = f"{what} (seed {seeds})", f"epoch 0/{spec.epochs}"
+        if self.one is not None:
+            self.bars.reset(self.one, description=Text(what).markup, total=1, shown=shown)
+
+    def progress(self, steps: int, of: int, validation_score: float | None) -> None:
+        if self.one is None or self.all is None or self.group is None:
+            return
+        share, epochs = steps / of, self.group.specs[0].epochs
+        shown = f"epoch {int(share * epochs)}/{epochs}"
+        if validation_score is not None:
+            shown += f", validation {100 * validation_score:.1f} %"
+            self.bars.update(self.one, completed=share, shown=shown)
+        self.bars.update(self.one, completed=share)
+        self.bars.update(self.all, completed=self.done + share * len(self.group.specs))
+
+    def finished(self, run: Run, kept: bool) -> None:
+        self.done += 1
+        if self.all is not None:
+            self.bars.update(self.all, completed=self.done, shown=f"{self.done}/{self.runs}")
+        if not self.console.is_terminal or run.status != "ok":
+            spec = run.spec
+            what = f"{spec.task} {spec.network} {spec.rule} seed {spec.seed}"
+            score = "" if run.score is None else f" {100 * run.score:.2f} %"
+            reason = f": {run.reason}" if run.reason else ""
+            again = " (first steps replayed: still valid)" if kept else ""
+            line = f"[{self.done}/{self.runs}] {what}: {run.status}{score}{reason}{again}"
+            self.console.print(Text(line), soft_wrap=True)
+
+    def complained(self, sentence: str) -> None:
+        self.console.print(Text(sentence), soft_wrap=True)

@@ -1,0 +1,207 @@
+"""The driver: from planned cells to records in a folder. It alone writes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from creditbench.suite import registry
+from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.execute import inline
+from creditbench.suite.fingerprint import fingerprint
+from creditbench.suite.plan import Origin, Planned, load_rule
+from creditbench.suite.provenance import machine
+from creditbench.suite.record import Cost, Run
+from creditbench.suite.specification import Spec
+from creditbench.suite.store import Store
+from creditbench.suite.train import Progress, Trained
+from creditbench.suite.work import Group, Revalidated, Unmeasured
+
+# Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
+SMALL = 150_000  # weights of a network, on a CPU: 3 x on digits, nothing at 784-256-256-10
+TOGETHER = 16  # seeds in one pass at most
+
+
+class Observer(Protocol):
+    """Told what happens, to show it. `SilentObserver` shows nothing."""
+
+    def planned(self, runs: int, stored: int) -> None: ...
+
+    def started(self, group: Group) -> None: ...
+
+    def progress(self, steps: int, of: int, validation_score: float | None) -> None: ...
+
+    def finished(self, run: Run, kept: bool) -> None: ...
+
+    def complained(self, sentence: str) -> None: ...
+
+
+class SilentObserver:
+    def planned(self, runs: int, stored: int) -> None: ...
+
+    def started(self, group: Group) -> None: ...
+
+    def progress(self, steps: int, of: int, validation_score: float | None) -> None: ...
+
+    def finished(self, run: Run, kept: bool) -> None: ...
+
+    def complained(self, sentence: str) -> None: ...
+
+
+@dataclass
+class Summary:
+    """What a run of a suite came to."""
+
+    keys: list[str] = field(default_factory=list)  # of all runs of the suite, stored ones included
+    trained: int = 0
+    kept: int = 0
+    failures: list[str] = field(default_factory=list)  # one sentence per cell
+    skipped: list[str] = field(default_factory=list)
+
+
+def choose_device(name: str) -> torch.device:
+    """cpu, cuda, or auto: cuda where there is one."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise CreditbenchError(f"--device is auto, cpu or cuda, not '{name}'.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise CreditbenchError(
+            "No CUDA device is available to this torch; use --device cpu or install a CUDA build of torch."
+        )
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def run_cells(
+    cells: Sequence[Planned], store: Store, device: torch.device, observer: Observer | None = None
+) -> Summary:
+    """Trains and measures what the store does not already hold, record by record."""
+    observer = observer or SilentObserver()
+    summary = Summary(keys=[spec.key for cell in cells for spec in cell.specs])
+    todo: list[Group] = []
+    stored = 0
+    for cell in cells:
+        code = fingerprint(_files(cell.origin), torch.__version__)
+        groups, done = _groups(cell, store, device, code)
+        todo += groups
+        stored += len(done)
+        for run in done:
+            _note(summary, run)
+    summary.kept = stored
+    observer.planned(len(summary.keys), stored)
+    for group, outcome in inline(_announced(todo, observer), observer.progress):
+        if isinstance(outcome, Trained):
+            store.put(outcome.run, outcome.predictions)
+            summary.trained += 1
+            _note(summary, outcome.run)
+            observer.finished(outcome.run, kept=False)
+        elif isinstance(outcome, Revalidated):
+            store.revalidate(outcome.spec, group.fingerprint, outcome.deviation)
+            summary.kept += 1
+            if (run := store.get(outcome.spec)) is not None:
+                _note(summary, run)
+                observer.finished(run, kept=True)
+        elif isinstance(outcome, Cost):
+            store.put(outcome)
+        elif isinstance(outcome, Unmeasured):
+            observer.complained(f"The cost of {_name(outcome.spec)} was not measured: {outcome.reason}")
+    return summary
+
+
+def _announced(groups: Sequence[Group], observer: Observer) -> Iterator[Group]:
+    for group in groups:
+        observer.started(group)
+        yield group
+
+
+def _groups(
+    cell: Planned, store: Store, device: torch.device, code: str
+) -> tuple[list[Group], list[Run]]:
+    """The work that is left of a cell, and the runs that need none."""
+    done: list[Run] = []
+    missing: list[Spec] = []
+    previous = {}
+    for spec in cell.specs:
+        run = store.get(spec)
+        finished = run is not None and run.status in ("ok", "diverged", "skipped")
+        if run is not None and finished and store.is_valid(run, code):
+            done.append(run)
+            continue
+        missing.append(spec)
+        if run is not None and finished and run.digest:
+            previous[spec.key] = run.digest
+    groups = []
+    size = seeds_at_once(cell, device)
+    replayed = [spec for spec in missing if spec.key in previous]
+    fresh = [spec for spec in missing if spec.key not in previous]
+    for specs in (replayed, fresh):
+        for start in range(0, len(specs), size):
+            own = tuple(specs[start : start + size])
+            groups.append(
+                Group("train", own, cell.origin, device.type, code, cell.recipe, previous)
+                if specs is replayed
+                else Group("train", own, cell.origin, device.type, code, cell.recipe)
+            )
+    cost = store.get_cost(cell.specs[0], machine(device))
+    if cost is None or cost.fingerprint != code:
+        if not all(run.status == "skipped" for run in done) or missing:
+            groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, code))
+    return groups, done
+
+
+def seeds_at_once(cell: Planned, device: torch.device) -> int:
+    """How many seeds to train in one pass: by device and size, never part of a run's identity."""
+    if not load_rule(cell.origin.rule).together:
+        return 1
+    if device.type == "cuda":
+        return TOGETHER
+    return TOGETHER if _weights(cell) <= SMALL else 1
+
+
+def _weights(cell: Planned) -> float:
+    """Weights of a fully connected network; convolutions do much work per weight and count as large."""
+    from creditbench.suite.plan import load_task
+    from creditbench.suite.specification import parse_label
+
+    task, spec = load_task(cell.origin.task), cell.specs[0]
+    _, options = parse_label(spec.network)
+    try:
+        builder = registry.load("network", cell.origin.network)
+        blocks = builder(task.input_shape, task.classes, **{**options, **spec.network_choices})
+    except CreditbenchError:
+        return math.inf  # the group will say so
+    if any(len(block.preactivation_shape) > 1 for block in blocks):
+        return math.inf
+    return sum(math.prod(b.input_shape) * math.prod(b.preactivation_shape) for b in blocks)
+
+
+def _files(origin: Origin) -> list[Path]:
+    """The files that define a cell's task, network and rule."""
+    found = [registry.source_file("task", origin.task), registry.source_file("network", origin.network)]
+    if isinstance(origin.rule, str):
+        found.append(registry.source_file("rule", origin.rule))
+    else:
+        import inspect
+
+        try:
+            found.append(Path(inspect.getfile(origin.rule)))
+        except (TypeError, OSError):
+            raise CreditbenchError(
+                f"The source of rule '{origin.rule.name}' cannot be found; define it in a file, so that its"
+                " records can be told from those of its next version."
+            ) from None
+    return [path for path in found if path is not None]
+
+
+def _name(spec: Spec) -> str:
+    return f"{spec.rule} on {spec.task}, {spec.network}"
+
+
+def _note(summary: Summary, run: Run) -> None:
+    if run.status == "ok":
+        return
+    sentence = f"{_name(run.spec)}, seed {run.spec.seed}: {run.status}: {run.reason}"
+    (summary.skipped if run.status == "skipped" else summary.failures).append(sentence)

@@ -1,0 +1,123 @@
+"""The one path from a rule's updates to the weights: one torch.optim optimizer for every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from creditbench.suite.errors import CreditbenchError, unknown_name
+from creditbench.suite.types import Block, LearningRule, Network, State, Tensors
+
+
+def linear(progress: float) -> float:
+    """Falls from 1 to 0.02 in a straight line."""
+    return 1 - 0.98 * progress
+
+
+def constant(progress: float) -> float:
+    return 1.0
+
+
+def steps(progress: float) -> float:
+    """A quarter at 50, 75, 89 and 94 % of the training (Nøkland & Eidnes 2019)."""
+    return 0.25 ** sum(progress >= milestone for milestone in (0.5, 0.75, 0.89, 0.94))
+
+
+SCHEDULES: Mapping[str, Callable[[float], float]] = {
+    "linear": linear, "constant": constant, "steps": steps,
+}  # fmt: skip
+
+
+class Optimizer:
+    """Applies a rule's updates as they come: Adam, or plain descent for rules with an own step size.
+
+    learning_rates: one per seed; where they differ (a study that tries several in one pass) each seed
+    is a parameter group over views of the stacked tensors.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        state: State,
+        rule: LearningRule,
+        learning_rates: Sequence[float | None],
+        schedule: str,
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise unknown_name("schedule", schedule, SCHEDULES)
+        self.schedule = SCHEDULES[schedule]
+        self.rule = rule
+        self.tensors: dict[str, Mapping[str, Tensor]] = {
+            block.name: block.parameters for block in network.blocks
+        }
+        self.learned = dict(state.learned)
+        self.rates = [1.0 if rate is None else rate for rate in learning_rates]
+        self.split = len(set(self.rates)) > 1
+        everything = [
+            tensor
+            for tensors in (*self.tensors.values(), self.learned)
+            for tensor in tensors.values()
+        ]
+        self.views = {id(t): tuple(t) if self.split else (t,) for t in everything}
+        groups = [
+            {"params": [self.views[id(t)][seed] for t in everything], "lr": rate, "initial_lr": rate}
+            for seed, rate in enumerate(self.rates if self.split else self.rates[:1])
+        ]
+        kind = torch.optim.SGD if rule.own_step_size else torch.optim.AdamW
+        self.optimizer = kind(groups, weight_decay=rule.weight_decay(), fused=True)
+
+    def set_progress(self, progress: float) -> None:
+        """progress: the share of the training that is done, in [0, 1)."""
+        factor = 1.0 if self.rule.own_step_size else self.schedule(progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    def apply(self, target: Block | str, update: Tensors | Tensor) -> None:
+        """Descends along one update. Raises CreditbenchError for a wrong name or shape."""
+        if isinstance(target, Block):
+            name, tensors = target.name, self.tensors.get(target.name)
+        else:
+            name, tensors = target, self.learned
+            update = {target: update} if isinstance(update, Tensor) else update
+        if tensors is None or not isinstance(update, Mapping):
+            raise CreditbenchError(self._complaint(f"an update for '{name}', which does not exist"))
+        touched = []
+        for key, direction in update.items():
+            tensor = tensors.get(key)
+            if tensor is None:
+                known = ", ".join(tensors) or "nothing"
+                raise CreditbenchError(
+                    self._complaint(f"'{key}' for '{name}', which has {known} to be updated")
+                )
+            if direction.shape != tensor.shape:
+                raise CreditbenchError(
+                    self._complaint(
+                        f"an update of shape {list(direction.shape)} for '{name}', '{key}', which has"
+                        f" shape {list(tensor.shape)}"
+                    )
+                )
+            if direction.stride() != tensor.stride():
+                # torch's fused optimizers read a gradient in memory order, whatever its strides
+                direction = torch.empty_like(tensor).copy_(direction)
+            views = self.views[id(tensor)]
+            for view, part in zip(views, direction if self.split else (direction,), strict=True):
+                view.grad = part
+            touched += views
+        self.optimizer.step()
+        for view in touched:
+            view.grad = None
+        self._constrain(name, {key: tensors[key] for key in update})
+
+    def _constrain(self, name: str, tensors: Tensors) -> None:
+        if type(self.rule).constrain is LearningRule.constrain:
+            return
+        for key, tensor in self.rule.constrain(name, tensors).items():
+            tensors[key].copy_(tensor)
+
+    def _complaint(self, what: str) -> str:
+        return (
+            f"Rule '{self.rule.name}' yielded {what}. Yield (block, {{parameter: update}}) with names and"
+            " shapes as in block.parameters, or (name, tensor) for what init put into State.learned."
+        )

@@ -1,0 +1,137 @@
+"""What happened: records as plain, strict, versioned JSON. No torch here.
+
+A run record holds one trained seed, a cost record what a cell costs on one machine. Records are
+data: they are parsed strictly, never executed, and escaped wherever they are shown. What was not
+measured is null, never 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.specification import Spec
+
+SCHEMA = 1
+Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
+STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch of a learning curve, scored on the validation split."""
+
+    epoch: int
+    validation_score: float | None
+    validation_loss: float | None
+    train_seconds: float  # [s], this seed's share of the time spent in steps up to here
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained seed."""
+
+    spec: Spec
+    status: Status
+    reason: str | None = None
+    score: float | None = None  # test metric after the last epoch
+    validation_score: float | None = None  # validation metric after the last epoch
+    best_epoch: int | None = None  # chosen on validation
+    best_score: float | None = None  # test metric at that epoch
+    curve: tuple[Point, ...] = ()
+    train_seconds: float | None = None  # [s], this seed's share, scoring left out
+    digest: Mapping[str, list[float]] = field(default_factory=dict)  # of the first steps
+    fingerprint: str = ""  # of the code that ran
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one cell costs on one machine, measured on a single seed, apart from its training."""
+
+    spec: Spec  # with the seed that was measured
+    machine: str
+    step_seconds: float  # [s] median, optimizer included, data loading not
+    step_seconds_quartiles: tuple[float, float]
+    steps_timed: int
+    inference_seconds_per_sample: float  # [s] at the batch size of the spec
+    peak_bytes: int  # [B] of live tensors in one training step, everything included
+    parameters: int  # of the network
+    learned_parameters: int  # of the rule: feedback that learns, generators, heads
+    train_macs_per_sample: float
+    inference_macs_per_sample: float
+    uncounted_operations: Mapping[str, int]  # operators that may hide MACs: name -> calls in a step
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Run | Cost
+
+
+def to_json(record: Record) -> str:
+    """Strict JSON: a float that is not finite becomes null."""
+    kind = "run" if isinstance(record, Run) else "cost"
+    data = {"schema": SCHEMA, "kind": kind, "key": record.spec.key, **asdict(record)}
+    return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(text: str, where: str) -> Record:
+    """The inverse of `to_json`; raises CreditbenchError saying what is wrong in which file."""
+
+    def refuse(word: str) -> Any:
+        raise ValueError(f"{word} is not JSON")
+
+    try:
+        data = json.loads(text, parse_constant=refuse)
+        if not isinstance(data, dict):
+            raise ValueError("it is not an object")
+        schema, kind = data.pop("schema"), data.pop("kind")
+        if schema != SCHEMA:
+            raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
+        key, spec = data.pop("key"), Spec.from_dict(data.pop("spec"))
+        if key != spec.key:
+            raise ValueError("its key does not match its specification: it was edited by hand")
+        record: Record
+        if kind == "run":
+            points = tuple(Point(**point) for point in data.pop("curve"))
+            record = Run(spec=spec, curve=points, **data)
+            if record.status not in STATUSES:
+                raise ValueError(f"its status '{record.status}' is none of {', '.join(STATUSES)}")
+        elif kind == "cost":
+            low, high = data.pop("step_seconds_quartiles")
+            record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
+        else:
+            raise ValueError(f"its kind is '{kind}', not run or cost")
+        _check_numbers(record)
+        return record
+    except KeyError as error:
+        problem = f"the field {error} is missing"
+    except (ValueError, TypeError, CreditbenchError) as error:
+        problem = str(error).rstrip(".")
+    raise CreditbenchError(
+        f"{where} is not a readable record: {problem}. Delete it or restore it, then run again."
+    )
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _check_numbers(record: Record) -> None:
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if item.type not in ("int", "int | None", "float", "float | None"):
+            continue
+        absent = value is None and "None" in item.type
+        if not absent and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ValueError(f"'{item.name}' is {value!r}, not a number")

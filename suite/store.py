@@ -1,0 +1,155 @@
+"""A folder of records: readable names, atomic writes, nothing overwritten. No torch here.
+
+    DIR/task/network/rule/seed-0-<key>.json       one trained seed
+    DIR/task/network/rule/seed-0-<key>.npz        its test predictions (last epoch, best epoch)
+    DIR/task/network/rule/cost-<cell>-<machine>.json
+    DIR/task/network/rule/seed-0-<key>.same-<fingerprint>.json   replayed under newer code: still valid
+    DIR/superseded/...                             what a newer result replaced
+
+Folders merge by copying.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.record import Cost, Record, Run, from_json, to_json
+from creditbench.suite.specification import Spec
+
+SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Records below a folder, which is made when the first one is written."""
+
+    folder: Path
+
+    def path(self, record: Record) -> Path:
+        """Where a record belongs."""
+        spec = record.spec
+        if isinstance(record, Run):
+            return self.run_path(spec)
+        name = f"cost-{spec.cell}-{record.machine}.json"
+        return self._place(spec) / name
+
+    def run_path(self, spec: Spec) -> Path:
+        return self._place(spec) / f"seed-{spec.seed}-{spec.key}.json"
+
+    def _place(self, spec: Spec) -> Path:
+        parts = (spec.task, spec.network.partition(":")[0], spec.rule)
+        return self.folder.joinpath(*(_safe(part) for part in parts))
+
+    def put(self, record: Record, predictions: Mapping[str, Any] | None = None) -> Path:
+        """Writes a record, atomically; one that it replaces is moved to `superseded`.
+
+        predictions: arrays of test predictions, stored beside it as a compressed npz."""
+        path = self.path(record)
+        try:
+            self._retire(path)
+            if predictions:
+                import numpy
+
+                with _replacing(path.with_suffix(".npz")) as file:
+                    numpy.savez_compressed(file, **predictions)  # type: ignore[arg-type]
+            with _replacing(path) as file:
+                file.write(to_json(record).encode())
+        except OSError as error:
+            raise CreditbenchError(
+                f"Cannot write {path}: {error.strerror}. Free space or choose another --results folder."
+            ) from error
+        return path
+
+    def get(self, spec: Spec) -> Run | None:
+        """The stored run of exactly this specification."""
+        path = self.run_path(spec)
+        record = read(path) if path.exists() else None
+        if record is not None and record.spec != spec:
+            raise CreditbenchError(f"{path} holds another run than its name says; delete it.")
+        return record if isinstance(record, Run) else None
+
+    def get_cost(self, spec: Spec, machine: str) -> Cost | None:
+        path = self._place(spec) / f"cost-{spec.cell}-{machine}.json"
+        record = read(path) if path.exists() else None
+        return record if isinstance(record, Cost) else None
+
+    def is_valid(self, run: Run, fingerprint: str) -> bool:
+        """Whether a run's result is known to be what the code of this fingerprint gives."""
+        return run.fingerprint == fingerprint or self._same_path(run.spec, fingerprint).exists()
+
+    def revalidate(self, spec: Spec, fingerprint: str, deviation: float) -> None:
+        """Notes that newer code replays the first steps of a run within `deviation`."""
+        note = {"key": spec.key, "fingerprint": fingerprint, "largest_deviation": deviation}
+        with _replacing(self._same_path(spec, fingerprint)) as file:
+            file.write((json.dumps(note, indent=1, allow_nan=False) + "\n").encode())
+
+    def _same_path(self, spec: Spec, fingerprint: str) -> Path:
+        return self.run_path(spec).with_suffix(f".same-{fingerprint}.json")
+
+    def paths(self) -> Iterator[Path]:
+        """Every record file, in a fixed order."""
+        if not self.folder.is_dir():
+            raise CreditbenchError(
+                f"There is no folder {self.folder}. `creditbench run quickstart --results {self.folder}`"
+                " makes one."
+            )
+        names = re.compile(r"(seed-\d+-[0-9a-f]{12}|cost-[0-9a-f]{12}-[0-9a-f]+)\.json")
+        for path in sorted(self.folder.rglob("*.json")):
+            inside = path.relative_to(self.folder).parts
+            if names.fullmatch(path.name) and SUPERSEDED not in inside:
+                yield path
+
+    def records(self) -> Iterator[Record]:
+        return (read(path) for path in self.paths())
+
+    def _retire(self, path: Path) -> None:
+        if not path.exists():
+            return
+        attic = self.folder / SUPERSEDED / path.relative_to(self.folder).parent
+        attic.mkdir(parents=True, exist_ok=True)
+        number = len(list(attic.glob(f"{path.stem}.*.json")))
+        for old in (path, path.with_suffix(".npz")):
+            if old.exists():
+                os.replace(old, attic / f"{path.stem}.{number}{old.suffix}")
+
+
+def read(path: Path) -> Record:
+    """One record file. Raises CreditbenchError for anything that is not a whole, strict record."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CreditbenchError(f"{path} cannot be read: {error}. Delete it or restore it.") from None
+    return from_json(text, str(path))
+
+
+def _safe(name: str) -> str:
+    """A name as one folder: nothing that leaves the folder or that a file system refuses."""
+    cleaned = re.sub(r"[^A-Za-z0-9._=-]+", "-", name).strip(".-")
+    return cleaned or "unnamed"
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Any]:
+    """A file that appears under its name only when it is whole and on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

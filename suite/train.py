@@ -1,0 +1,206 @@
+"""Training: a group of seeds of one cell, from fresh weights to scores."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from creditbench.suite.batches import Batches
+from creditbench.suite.evaluate import Scores, score
+from creditbench.suite.learner import Builder, Digest, Learner, build_network
+from creditbench.suite.record import Point, Run, Status
+from creditbench.suite.specification import Spec, parse_label
+from creditbench.suite.types import Block, LearningRule, Splits, Task, Tensors
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A Spec's names turned into things, once for all its seeds."""
+
+    task: Task
+    splits: Splits  # on the device that trains
+    builder: Builder
+    rule: LearningRule
+
+    @property
+    def device(self) -> torch.device:
+        return self.splits.train.inputs.device
+
+
+class Progress(Protocol):
+    """Told how far a group is; the display is none of the training's business."""
+
+    def __call__(self, steps: int, of: int, validation_score: float | None) -> None: ...
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run and, if it was scored, its test predictions [samples] after the last and best epoch."""
+
+    run: Run
+    predictions: Mapping[str, Any]
+
+
+def learner(cell: Cell, specs: Sequence[Spec], steps: int | None = None) -> tuple[Learner, Batches]:
+    """Network, rule, optimizer and batches of several seeds (or learning rates) of one cell."""
+    first, seeds = specs[0], [spec.seed for spec in specs]
+    name, options = parse_label(first.network)
+    network = build_network(
+        cell.task, name, cell.builder, {**options, **first.network_choices}, seeds, cell.device
+    )
+    batches = Batches(
+        cell.task, cell.splits.train, seeds, first.batch_size, first.train_samples, first.augmentation
+    )
+    rates = [spec.learning_rate for spec in specs]
+    total = steps or first.epochs * batches.per_epoch
+    return Learner(cell.task, network, cell.rule, seeds, rates, first.schedule, total), batches
+
+
+def train(
+    cell: Cell, specs: Sequence[Spec], progress: Progress | None = None, test: bool = True
+) -> list[Trained]:
+    """Trains seeds together; `specs` differ in seed and learning rate only.
+
+    The test split is scored once, at the end; with test=False (tuning) never. A seed whose weights
+    stop being finite ends as diverged while the others go on. Raises CreditbenchError for a rule that
+    yields what it must not.
+    """
+    model, batches = learner(cell, specs)
+    digest, first = Digest(model), _FirstSteps(model)
+    digests: list[dict[str, list[float]]] = []
+    curves: list[list[Point]] = [[] for _ in specs]
+    ended: dict[int, tuple[Status, str]] = {}  # seeds that are out, by position
+    best, seconds = _Best(model), 0.0
+    for epoch in range(1, specs[0].epochs + 1):
+        started = _now(cell.device)
+        for number, batch in enumerate(batches.epoch(), 1):
+            model.step(batch, first if model.done < Digest.STEPS else None)
+            if model.done == Digest.STEPS:
+                digests = digest.read(model)
+            if progress is not None and number % 20 == 0:
+                progress(model.done, model.steps, None)
+        seconds += _now(cell.device) - started
+        validation = _score(model, cell, "validation")
+        for place, finite in enumerate(model.finite().tolist()):
+            if place in first.failures:
+                ended.setdefault(place, ("failed", first.failures[place]))
+            if not finite or not math.isfinite(validation.loss[place].item()):
+                where = "weights" if not finite else "validation loss"
+                ended.setdefault(
+                    place, ("diverged", f"{where} no longer finite after epoch {epoch}")
+                )
+            elif place not in ended:
+                point = Point(
+                    epoch,
+                    validation.score[place].item(),
+                    validation.loss[place].item(),
+                    seconds / len(specs),
+                )
+                curves[place].append(point)
+        best.keep(validation.score if cell.task.higher_is_better else -validation.score, epoch)
+        if progress is not None:
+            progress(model.done, model.steps, validation.score.mean().item())
+        if len(ended) == len(specs):
+            break
+    digests = digests or digest.read(model)
+    scores = _score(model, cell, "test") if test and len(ended) < len(specs) else None
+    tops = best.scored(lambda model: _score(model, cell, "test")) if scores is not None else None
+    trained = []
+    for place, spec in enumerate(specs):
+        run = Run(spec, "ok", curve=tuple(curves[place]), digest=digests[place])
+        run = replace(run, train_seconds=seconds / len(specs))
+        if place in ended:
+            status, reason = ended[place]
+            trained.append(Trained(replace(run, status=status, reason=reason), {}))
+            continue
+        run = replace(run, validation_score=curves[place][-1].validation_score)
+        predictions: dict[str, Any] = {}
+        if scores is not None and tops is not None:
+            run = replace(
+                run,
+                score=scores.score[place].item(),
+                best_epoch=best.epochs[place],
+                best_score=tops.score[place].item(),
+            )
+            kind = torch.uint8 if cell.task.classes <= 256 else torch.int32
+            predictions = {
+                "last": scores.predictions[place].to(kind).cpu().numpy(),
+                "best": tops.predictions[place].to(kind).cpu().numpy(),
+            }
+        trained.append(Trained(run, predictions))
+    return trained
+
+
+def replay(cell: Cell, specs: Sequence[Spec]) -> list[dict[str, list[float]]]:
+    """The digests of the first steps alone, to be held against those of a stored run."""
+    model, batches = learner(cell, specs)
+    digest = Digest(model)
+    for batch in batches.epoch():
+        model.step(batch)
+        if model.done == Digest.STEPS:
+            break
+    return digest.read(model)
+
+
+def _score(model: Learner, cell: Cell, split: str) -> Scores:
+    data = getattr(cell.splits, split)
+    return score(model.network, model.rule, model.state, cell.task, data, cell.splits.train)
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class _FirstSteps:
+    """Watches the updates of the first steps for NaN, which later would look like divergence."""
+
+    def __init__(self, model: Learner) -> None:
+        self.model = model
+        self.failures: dict[int, str] = {}
+
+    def __call__(self, target: Block | str, update: Tensors | Tensor) -> None:
+        name = target if isinstance(target, str) else target.name
+        for key, tensor in ({name: update} if isinstance(update, Tensor) else update).items():
+            if len(tensor) != self.model.network.seeds:
+                continue  # the optimizer explains wrong shapes
+            for place in (~tensor.flatten(1).isfinite().all(1)).nonzero().flatten().tolist():
+                self.failures.setdefault(
+                    place,
+                    f"Rule '{self.model.rule.name}' yielded NaN or infinity for '{name}', '{key}' at step"
+                    f" {self.model.done + 1}; look for a division by zero or a logarithm of zero there.",
+                )
+
+
+class _Best:
+    """Per seed, everything that inference needs as it was after the best epoch on validation."""
+
+    def __init__(self, model: Learner) -> None:
+        self.model = model
+        self.scores = torch.full((model.network.seeds,), -math.inf, dtype=torch.float64)
+        self.epochs = [0] * model.network.seeds
+        self.tensors = [tensor.clone() for tensor in self._live()]
+
+    def _live(self) -> list[Tensor]:
+        return [*self.model.tensors().values(), *self.model.state.carried.values()]
+
+    def keep(self, scores: Tensor, epoch: int) -> None:
+        better = scores.cpu() > self.scores
+        self.scores = torch.where(better, scores.cpu(), self.scores)
+        for place in better.nonzero().flatten().tolist():
+            self.epochs[place] = epoch
+            for kept, live in zip(self.tensors, self._live(), strict=True):
+                kept[place] = live[place]
+
+    def scored(self, scorer: Callable[[Learner], Scores]) -> Scores:
+        """Scores of the best epochs; the training is over and its last weights are given up."""
+        for kept, live in zip(self.tensors, self._live(), strict=True):
+            live.copy_(kept)
+        return scorer(self.model)

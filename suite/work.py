@@ -1,0 +1,132 @@
+"""The unit of work and what comes of it: pure data in, records out, wherever it is done."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Literal
+
+import torch
+
+from creditbench.suite import registry
+from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.learner import build_network, deviation
+from creditbench.suite.measure import measure
+from creditbench.suite.plan import Origin, load_rule, load_task, make_rule
+from creditbench.suite.provenance import digest, provenance
+from creditbench.suite.record import Cost, Run, Status
+from creditbench.suite.specification import Spec, parse_label
+from creditbench.suite.train import Cell, Progress, Trained, replay, train
+from creditbench.suite.types import Splits
+
+TOLERANCE = 1e-3  # of a replayed digest: far above float rounding, far below any change of an equation
+
+
+@dataclass(frozen=True)
+class Group:
+    """Seeds of one cell to be trained together, or its cost to be measured.
+
+    previous: digests of stored runs by key, made by other code; a seed whose first steps come out
+    the same is not trained again."""
+
+    work: Literal["train", "cost"]
+    specs: tuple[Spec, ...]
+    origin: Origin
+    device: str
+    fingerprint: str
+    recipe: str = "default"
+    previous: Mapping[str, Mapping[str, Sequence[float]]] | None = None
+
+
+@dataclass(frozen=True)
+class Revalidated:
+    """A stored run whose first steps newer code repeats."""
+
+    spec: Spec
+    deviation: float
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A cell whose cost could not be taken: it stays absent."""
+
+    spec: Spec
+    reason: str
+
+
+Outcome = Trained | Revalidated | Cost | Unmeasured
+
+
+def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]:
+    """Does the work of a group. What goes wrong with it ends as records that say so."""
+    try:
+        cell, data = assemble(group)
+        if group.work == "cost":
+            cost = measure(cell, group.specs[0])
+            yield replace(
+                cost, fingerprint=group.fingerprint, provenance=provenance(cell.device, data, 1)
+            )
+            return
+        specs = list(group.specs)
+        if group.previous:
+            found = replay(cell, specs)
+            for spec, own in zip(group.specs, found, strict=True):
+                apart = deviation(group.previous[spec.key], own)
+                if apart <= TOLERANCE:
+                    specs.remove(spec)
+                    yield Revalidated(spec, apart)
+        if specs:
+            where = provenance(cell.device, data, len(specs)) | {"recipe": group.recipe}
+            for trained in train(cell, specs, progress):
+                run = replace(trained.run, fingerprint=group.fingerprint, provenance=where)
+                yield replace(trained, run=run)
+    except _Skip as skip:
+        yield from _ended(group, "skipped", str(skip))
+    except CreditbenchError as error:
+        yield from _ended(group, "failed", str(error))
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        yield from _ended(group, "out-of-memory", str(error) or "no memory left")
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where_ = f"{frame.filename.rpartition('/')[2]}, line {frame.lineno}, in {frame.name}"
+        yield from _ended(group, "failed", f"{type(error).__name__}: {error} ({where_})")
+
+
+class _Skip(Exception):
+    """A rule says that it cannot train this network on this task."""
+
+
+def assemble(group: Group) -> tuple[Cell, str]:
+    """A group's names turned into things, and the SHA-256 of its data."""
+    first = group.specs[0]
+    task = load_task(group.origin.task)
+    rule = make_rule(load_rule(group.origin.rule), first.hyperparameters)
+    builder = registry.load("network", group.origin.network)
+    device = torch.device(group.device)
+    name, options = parse_label(first.network)
+    network = build_network(
+        task, name, builder, {**options, **first.network_choices}, [0], torch.device("cpu")
+    )
+    if reason := rule.supports(network, task):
+        raise _Skip(reason)
+    splits, data = load_splits(group.origin.task, device)
+    return Cell(task, splits, builder, rule), data
+
+
+@lru_cache(maxsize=2)
+def load_splits(task: str, device: torch.device) -> tuple[Splits, str]:
+    """A task's data on a device, and its SHA-256; the last two tasks are kept."""
+    splits = load_task(task).read()
+    return splits.to(device), digest(splits)
+
+
+def _ended(group: Group, status: Status, reason: str) -> Iterator[Outcome]:
+    if group.work == "cost":
+        yield Unmeasured(group.specs[0], reason)
+        return
+    where = provenance(torch.device(group.device), "", len(group.specs)) | {"recipe": group.recipe}
+    for spec in group.specs:
+        run = Run(spec, status, reason, fingerprint=group.fingerprint, provenance=where)
+        yield Trained(run, {})

@@ -1,0 +1,10 @@
+"""The built-in tasks: name -> where it is defined."""
+
+TASKS = {
+    "digits": "creditbench.tasks.digits:DIGITS",
+    "digit-sums": "creditbench.tasks.digit_sums:DIGIT_SUMS",
+    "mnist": "creditbench.tasks.idx_images:MNIST",
+    "fashion-mnist": "creditbench.tasks.idx_images:FASHION_MNIST",
+    "kmnist": "creditbench.tasks.idx_images:KMNIST",
+    "cifar10": "creditbench.tasks.cifar10:CIFAR10",
+}
