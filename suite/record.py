@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.specification import Spec
+from creditbench.suite.specification import Spec, check_types
 
 SCHEMA = 1
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
@@ -98,6 +98,8 @@ def from_json(text: str, where: str) -> Record:
         record: Record
         if kind == "run":
             points = tuple(Point(**point) for point in data.pop("curve"))
+            for point in points:
+                check_types(point)
             record = Run(spec=spec, curve=points, **data)
             if record.status not in STATUSES:
                 raise ValueError(f"its status '{record.status}' is none of {', '.join(STATUSES)}")
@@ -106,11 +108,11 @@ def from_json(text: str, where: str) -> Record:
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
         else:
             raise ValueError(f"its kind is '{kind}', not run or cost")
-        _check_numbers(record)
+        check_types(record)
         return record
     except KeyError as error:
         problem = f"the field {error} is missing"
-    except (ValueError, TypeError, CreditbenchError) as error:
+    except (ValueError, TypeError, RecursionError, CreditbenchError) as error:
         problem = str(error).rstrip(".")
     raise CreditbenchError(
         f"{where} is not a readable record: {problem}. Delete it or restore it, then run again."
@@ -125,13 +127,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return value
-
-
-def _check_numbers(record: Record) -> None:
-    for item in fields(record):
-        value = getattr(record, item.name)
-        if item.type not in ("int", "int | None", "float", "float | None"):
-            continue
-        absent = value is None and "None" in item.type
-        if not absent and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ValueError(f"'{item.name}' is {value!r}, not a number")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -43,6 +44,10 @@ class Spec:
     hyperparameters: Options = field(default_factory=dict)
     protocol: int = PROTOCOL
 
+    def __post_init__(self) -> None:
+        if isinstance(self.learning_rate, int):  # 1 and 1.0 are one rate, so they get one key
+            object.__setattr__(self, "learning_rate", float(self.learning_rate))
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -66,9 +71,11 @@ class Spec:
         if unknown := set(data) - known:
             raise CreditbenchError(f"A specification has unknown fields: {sorted(unknown)}.")
         try:
-            return cls(**data)
+            spec = cls(**data)
         except TypeError as error:
             raise CreditbenchError(f"A specification is incomplete: {error}.") from None
+        check_types(spec)
+        return spec
 
 
 def _hash(data: Mapping[str, Any]) -> str:
@@ -109,9 +116,10 @@ def parse_value(text: str) -> Any:
         return words[text.lower()]
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        return value if math.isfinite(value) else text  # "nan" has no place in an identity
     return text
 
 
@@ -124,3 +132,24 @@ def format_label(name: str, options: Options) -> str:
 
     inside = ",".join(f"{key}={spelled(options[key])}" for key in sorted(options))
     return f"{name}:{inside}" if inside else name
+
+
+KINDS: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "Options": Mapping,
+    "Mapping": Mapping,
+}
+
+
+def check_types(thing: Any) -> None:
+    """Refuses, as CreditbenchError, a dataclass read from a file that holds what it does not declare."""
+    for item in fields(thing):
+        value, declared = getattr(thing, item.name), str(item.type)
+        name = declared.partition("[")[0].removesuffix(" | None")
+        if name not in KINDS or (value is None and declared.endswith("| None")):
+            continue
+        good = isinstance(value, KINDS[name]) and not isinstance(value, bool)
+        if not good or (isinstance(value, float) and not math.isfinite(value)):
+            raise CreditbenchError(f"'{item.name}' is {value!r}, not {declared}")

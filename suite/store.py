@@ -18,6 +18,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,13 @@ class Store:
         spec = record.spec
         if isinstance(record, Run):
             return self.run_path(spec)
-        name = f"cost-{spec.cell}-{record.machine}.json"
-        return self._place(spec) / name
+        return self.cost_path(spec, record.machine)
 
     def run_path(self, spec: Spec) -> Path:
         return self._place(spec) / f"seed-{spec.seed}-{spec.key}.json"
+
+    def cost_path(self, spec: Spec, machine: str) -> Path:
+        return self._place(spec) / f"cost-{spec.cell}-{_safe(machine)}.json"
 
     def _place(self, spec: Spec) -> Path:
         parts = (spec.task, spec.network.partition(":")[0], spec.rule)
@@ -54,42 +57,53 @@ class Store:
 
         predictions: arrays of test predictions, stored beside it as a compressed npz."""
         path = self.path(record)
-        try:
+        with _explained(path):
             self._retire(path)
             if predictions:
                 import numpy
 
-                with _replacing(path.with_suffix(".npz")) as file:
-                    numpy.savez_compressed(file, **predictions)  # type: ignore[arg-type]
-            with _replacing(path) as file:
+                with replacing(path.with_suffix(".npz")) as file:
+                    numpy.savez_compressed(file, **predictions)
+            with replacing(path) as file:
                 file.write(to_json(record).encode())
-        except OSError as error:
-            raise CreditbenchError(
-                f"Cannot write {path}: {error.strerror}. Free space or choose another --results folder."
-            ) from error
         return path
 
     def get(self, spec: Spec) -> Run | None:
         """The stored run of exactly this specification."""
         path = self.run_path(spec)
         record = read(path) if path.exists() else None
-        if record is not None and record.spec != spec:
+        if record is not None and record.spec.key != spec.key:
             raise CreditbenchError(f"{path} holds another run than its name says; delete it.")
         return record if isinstance(record, Run) else None
 
     def get_cost(self, spec: Spec, machine: str) -> Cost | None:
-        path = self._place(spec) / f"cost-{spec.cell}-{machine}.json"
+        path = self.cost_path(spec, machine)
         record = read(path) if path.exists() else None
         return record if isinstance(record, Cost) else None
 
     def is_valid(self, run: Run, fingerprint: str) -> bool:
         """Whether a run's result is known to be what the code of this fingerprint gives."""
-        return run.fingerprint == fingerprint or self._same_path(run.spec, fingerprint).exists()
+        if run.fingerprint == fingerprint:
+            return True
+        try:
+            note = json.loads(self._same_path(run.spec, fingerprint).read_bytes())
+            return bool(note["of"] == run.fingerprint)  # not of another run that lay here before
+        except (OSError, ValueError, TypeError, KeyError):
+            return False
 
     def revalidate(self, spec: Spec, fingerprint: str, deviation: float) -> None:
         """Notes that newer code replays the first steps of a run within `deviation`."""
-        note = {"key": spec.key, "fingerprint": fingerprint, "largest_deviation": deviation}
-        with _replacing(self._same_path(spec, fingerprint)) as file:
+        run = self.get(spec)
+        if run is None:
+            raise CreditbenchError(f"There is no run to revalidate at {self.run_path(spec)}.")
+        note = {
+            "key": spec.key,
+            "of": run.fingerprint,
+            "fingerprint": fingerprint,
+            "largest_deviation": deviation,
+        }
+        path = self._same_path(spec, fingerprint)
+        with _explained(path), replacing(path) as file:
             file.write((json.dumps(note, indent=1, allow_nan=False) + "\n").encode())
 
     def _same_path(self, spec: Spec, fingerprint: str) -> Path:
@@ -102,7 +116,7 @@ class Store:
                 f"There is no folder {self.folder}. `creditbench run quickstart --results {self.folder}`"
                 " makes one."
             )
-        names = re.compile(r"(seed-\d+-[0-9a-f]{12}|cost-[0-9a-f]{12}-[0-9a-f]+)\.json")
+        names = re.compile(r"(seed-\d+-[0-9a-f]{12}|cost-[0-9a-f]{12}-[A-Za-z0-9._=-]+)\.json")
         for path in sorted(self.folder.rglob("*.json")):
             inside = path.relative_to(self.folder).parts
             if names.fullmatch(path.name) and SUPERSEDED not in inside:
@@ -116,10 +130,12 @@ class Store:
             return
         attic = self.folder / SUPERSEDED / path.relative_to(self.folder).parent
         attic.mkdir(parents=True, exist_ok=True)
-        number = len(list(attic.glob(f"{path.stem}.*.json")))
-        for old in (path, path.with_suffix(".npz")):
+        number = next(n for n in count() if not (attic / f"{path.stem}.{n}.json").exists())
+        # Notes that other code replays the old result say nothing about the new one.
+        notes = path.parent.glob(f"{path.stem}.same-*.json")
+        for old in (*notes, path.with_suffix(".npz"), path):
             if old.exists():
-                os.replace(old, attic / f"{path.stem}.{number}{old.suffix}")
+                os.replace(old, attic / old.name.replace(path.stem, f"{path.stem}.{number}", 1))
 
 
 def read(path: Path) -> Record:
@@ -138,7 +154,17 @@ def _safe(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Any]:
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CreditbenchError(
+            f"Cannot write {path}: {error.strerror}. Free space or choose another --results folder."
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Any]:
     """A file that appears under its name only when it is whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)

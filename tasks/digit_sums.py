@@ -1,51 +1,57 @@
-"""Two handwritten digits side by side; the target is their sum modulo 10. Embedded, no download.
+"""Two handwritten digits side by side, to be added modulo 10: small, and yet not for random features.
 
-Every sum can come from any first digit, so a single pixel tells nothing about the target and random
-features with a trained readout stay near a quarter right, while backpropagation reaches nine in ten:
-who does well here has assigned credit to hidden layers. Pairs are drawn within each split of digits,
-so no handwriting of the test pairs was ever seen in training.
+Why this task exists: on most small image tasks a trained last layer over fixed random features does so
+well (97 % on `digits`) that a high score says little about credit assignment. Modulo 10, either digit
+alone tells next to nothing about the sum: whatever the one is, all ten answers are about equally likely.
+The answer is in the combination of both, so hidden units must come to stand for what digit is seen where, and that
+takes credit for hidden weights. In a perceptron of two hidden layers of 256 (10 epochs of Adam),
+training the last layer alone reaches about 27 %, backpropagation about 90 %.
+
+Pairs are drawn within each split of `digits`: no digit of a test image was ever seen in training.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from creditbench.suite.types import Split, Splits, Task
 from creditbench.tasks import digits
+from creditbench.tasks.draws import draw
 
-PAIRS = {"train": 20_000, "validation": 2_000, "test": 5_000}
-
-
-def pairs(split: str, count: int, samples: int) -> Tensor:
-    """Which digits stand left and right: [2, count], below `samples`, fixed for ever."""
-    sides = [digits.fixed_numbers(f"digit-sums/{split}/{side}", count) for side in ("left", "right")]
-    return torch.tensor([[number % samples for number in side] for side in sides])
+TRAIN, VALIDATION, TEST = 20_000, 2_000, 5_000
 
 
-def read_splits() -> Splits:
-    """The three splits of pairs."""
-    single = digits.read_splits()
+def pairs(split: str, count: int, choice: int) -> list[tuple[int, int]]:
+    """Which two of a split's digits, numbered below `choice`, make each of its `count` sums: left, right."""
+    return [divmod(draw(f"digit-sums/{split}/{i}", choice**2), choice) for i in range(count)]
 
-    def made(name: str) -> Split:
-        own: Split = getattr(single, name)
-        left, right = pairs(name, PAIRS[name], len(own))
-        inputs = torch.cat([own.inputs[left], own.inputs[right]], -1)
-        return Split(inputs, (own.targets[left] + own.targets[right]) % 10)
 
-    return Splits(made("train"), made("validation"), made("test"))
+def read() -> Splits:
+    single = digits.read()
+    return Splits(
+        train=_sums(single.train, "train", TRAIN),
+        validation=_sums(single.validation, "validation", VALIDATION),
+        test=_sums(single.test, "test", TEST),
+    )
+
+
+def _sums(single: Split, split: str, count: int) -> Split:
+    left, right = torch.tensor(pairs(split, count, len(single))).T
+    images = torch.cat([single.inputs[left], single.inputs[right]], dim=-1)  # [count, 1, 8, 16]
+    return Split(images, (single.targets[left] + single.targets[right]) % 10)
 
 
 DIGIT_SUMS = Task(
     name="digit-sums",
     version=1,
     kind="image",
-    summary="Two digits and the last digit of their sum, embedded: only hidden layers that learn solve it",
-    licence="CC BY 4.0",
-    source="Made from Alpaydin & Kaynak (1998), UCI: Optical Recognition of Handwritten Digits",
     input_shape=(1, 8, 16),
     classes=10,
-    offset=(4.9,),
-    scale=(6.0,),
-    read=read_splits,
+    read=read,
+    offset=(4.882,),  # of the training split; pixels are 0 ... 16
+    scale=(6.0109,),
+    summary="Two handwritten digits to be added modulo 10: random features cannot solve it.",
+    licence="CC BY 4.0",
+    source="Pairs of: Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine"
+    " Learning Repository. doi:10.24432/C50P49; the copy in scikit-learn",
 )

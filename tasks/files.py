@@ -1,12 +1,20 @@
-"""The files of a task: from a folder of the user's, or fetched once from their public home, always verified."""
+"""How a task gets its files: out of a folder of the user's, or downloaded once; verified every time.
+
+Where the environment variable CREDITBENCH_DATA names a folder, only that folder is looked at. Elsewhere
+files are downloaded into the cache folder that the operating system has for such things.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tarfile
+import textwrap
+import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from creditbench.suite.errors import CreditbenchError
 
@@ -15,77 +23,128 @@ VARIABLE = "CREDITBENCH_DATA"
 
 @dataclass(frozen=True)
 class DataFile:
-    """name: the path below the data folder. hash: "sha256:..." or, where nothing else is published,
-    "md5:...". url: where it is fetched from; None for a member of an archive."""
+    """A published file, or a member of a published archive."""
 
-    name: str
-    hash: str
-    url: str | None = None
-
-
-def data_folder() -> Path | None:
-    """The folder that CREDITBENCH_DATA names: with it nothing is ever downloaded."""
-    named = os.environ.get(VARIABLE)
-    return Path(named).expanduser() if named else None
+    name: str  # below the data folder, with slashes: "MNIST/raw/train-images-idx3-ubyte.gz"
+    url: str  # of the file, or of the archive that it comes in
+    hash: str  # "sha256:..." or "md5:..."
 
 
-def cache() -> Path:
-    """Where fetched files are kept."""
-    import pooch
+def fetch(file: DataFile) -> Path:
+    """Where the file lies on this machine, its hash checked just now."""
+    folder = _folder_of_the_user()
+    return _download(file) if folder is None else _verified(folder, file)
+
+
+def fetch_members(archive: DataFile, members: Sequence[DataFile]) -> list[Path]:
+    """As `fetch`, for files that are published together in one tar archive.
+
+    A folder of the user's holds them unpacked."""
+    folder = _folder_of_the_user()
+    if folder is not None:
+        return [_verified(folder, member) for member in members]
+    folder = _cache()
+    with suppress(CreditbenchError):  # raised where they are not unpacked yet, or damaged since
+        return [_verified(folder, member) for member in members]
+    unpack(_download(archive), [member.name for member in members], folder)
+    return [_verified(folder, member) for member in members]
+
+
+def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
+    """Writes the members called `names` below `folder`, and nothing else.
+
+    An archive with any member that is not a plain file or folder, or that would lie elsewhere, is
+    refused whole. Paths, modes and owners in the archive are never used: only contents are."""
+    try:
+        with tarfile.open(archive) as tar:
+            entries = {entry.name: entry for entry in tar.getmembers()}
+            for entry in tar.getmembers():
+                _refuse_if_harmful(entry, archive)
+            for name in names:
+                content = tar.extractfile(entries[name]) if name in entries else None
+                if content is None:
+                    raise CreditbenchError(
+                        f"{archive} has no file {name} in it; delete it and try again."
+                    )
+                _write(folder / name, content.read())
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise CreditbenchError(
+            f"{archive} could not be unpacked into {folder} ({_in_short(error)}); make room, or delete the"
+            " archive and try again."
+        ) from error
+
+
+def _refuse_if_harmful(entry: tarfile.TarInfo, archive: Path) -> None:
+    path = PurePosixPath(entry.name)
+    if path.is_absolute() or ".." in path.parts or not (entry.isfile() or entry.isdir()):
+        raise CreditbenchError(
+            f"{archive} is refused: its member '{entry.name}' is a link or leads out of the folder; delete"
+            " the archive and get it from its source."
+        )
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Renamed when complete: another process may be unpacking or reading the same file.
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _folder_of_the_user() -> Path | None:
+    folder = os.environ.get(VARIABLE)
+    return Path(folder) if folder else None
+
+
+def _verified(folder: Path, file: DataFile) -> Path:
+    path = folder / file.name
+    if not path.is_file():
+        raise CreditbenchError(
+            f"{file.name} is not in {VARIABLE}={folder}; put it there, or unset {VARIABLE} to let"
+            f" creditbench download it from {file.url}."
+        )
+    algorithm = file.hash.partition(":")[0]
+    try:
+        with path.open("rb") as stream:
+            found = f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+    except OSError as error:
+        raise CreditbenchError(f"{path} cannot be read ({_in_short(error)}); mend that.") from error
+    if found != file.hash:
+        raise CreditbenchError(
+            f"{path} is not the file it should be: expected {file.hash}, found {found}; replace it by the"
+            f" one from {file.url}."
+        )
+    return path
+
+
+def _cache() -> Path:
+    import pooch  # type: ignore[import-untyped]
 
     return Path(pooch.os_cache("creditbench"))
 
 
-def path_of(file: DataFile) -> Path:
-    """The verified file. Raises CreditbenchError where it is missing, corrupt or cannot be fetched."""
-    own = data_folder()
-    path = (own or cache()) / file.name
-    if own is not None and not path.is_file():
-        mend = f" or unset {VARIABLE} to have it fetched from {file.url}" if file.url else ""
-        raise CreditbenchError(f"{file.name} is not in {VARIABLE}={own}; put it there{mend}.")
-    if own is None and not path.is_file():
-        _fetch(file, path)
-    verify(path, file.hash)
-    return path
-
-
-def verify(path: Path, expected: str) -> None:
-    """Raises CreditbenchError unless the file's hash is the expected one."""
-    kind, _, digest = expected.partition(":")
-    with path.open("rb") as opened:
-        found = hashlib.file_digest(opened, kind).hexdigest()
-    if found != digest:
-        raise CreditbenchError(
-            f"{path} is corrupt: its {kind} is {found} and should be {digest}. Delete it and run again."
-        )
-
-
-def _fetch(file: DataFile, path: Path) -> None:
+def _download(file: DataFile) -> Path:
+    """The file in the cache; what lies there already is verified, and fetched again where it is damaged."""
     import pooch
 
-    if file.url is None:
-        raise CreditbenchError(f"{file.name} is missing and has no address to be fetched from.")
-    pooch.get_logger().setLevel("WARNING")
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")
     try:
-        pooch.retrieve(file.url, known_hash=file.hash, fname=path.name, path=path.parent)
-    except Exception as error:  # pooch passes on whatever its downloader raises
+        return Path(pooch.retrieve(file.url, known_hash=file.hash, fname=file.name, path=_cache()))
+    except OSError as error:  # the network's errors are among these
         raise CreditbenchError(
-            f"{file.name} could not be fetched from {file.url}: {type(error).__name__}: {error}. Check the"
-            f" network, or set {VARIABLE} to a folder that holds it."
+            f"{file.name} could not be downloaded from {file.url} ({_in_short(error)}); look after the network,"
+            f" or put the file into a folder and name that folder in {VARIABLE}."
         ) from error
+    except ValueError as error:
+        raise CreditbenchError(
+            f"{file.url} sent something else than {file.name} ({_in_short(error)}); try again, or put the"
+            f" file with {file.hash} into a folder and name that folder in {VARIABLE}."
+        ) from error
+    finally:
+        logger.setLevel(level)
 
 
-def extract(archive: Path, members: tuple[str, ...], folder: Path) -> None:
-    """Unpacks these members of a tar archive and nothing else. Refuses members that are not plain files
-    or would land outside the folder."""
-    try:
-        with tarfile.open(archive) as tar:
-            for name in members:
-                member = tar.getmember(name)
-                if not member.isfile():
-                    raise CreditbenchError(f"{archive}: {name} is not a plain file; refused.")
-                tar.extract(member, folder, filter="data")
-    except KeyError as error:
-        raise CreditbenchError(f"{archive} lacks {error}; delete it and run again.") from None
-    except (tarfile.TarError, OSError) as error:
-        raise CreditbenchError(f"{archive} cannot be unpacked: {error}") from error
+def _in_short(error: Exception) -> str:
+    return textwrap.shorten(str(error) or type(error).__name__, 250, placeholder=" ...").rstrip(".")

@@ -1,2 +1,32 @@
-"""creditbench."""
+"""creditbench: the benchmark and evaluation suite for learning rules.
+
+`run` trains and measures, `load_results` reads what was stored, `count_operations` counts the
+multiply-accumulates of any torch code. Importing this imports nothing heavy: names are looked up when
+they are used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from creditbench.suite.api import run as run
+    from creditbench.suite.frame import load_results as load_results
+    from creditbench.suite.operations import count_operations as count_operations
+
 __version__ = "0.1.0"
+
+_PUBLIC = {
+    "run": "creditbench.suite.api",
+    "load_results": "creditbench.suite.frame",
+    "count_operations": "creditbench.suite.operations",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'creditbench' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

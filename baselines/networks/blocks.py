@@ -147,7 +147,7 @@ class ModuleBlock(Block):
 
     @cached_property
     def _module(self) -> torch.nn.Module:
-        module = self.build()
+        module = self._fresh(0)
         if any(True for _ in module.buffers()):
             raise CreditbenchError(
                 f"Block '{self.name}' has buffers, which change behind a learning rule's back; build it of"
@@ -156,9 +156,13 @@ class ModuleBlock(Block):
         return module
 
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
+        module = self._fresh(int(torch.randint(2**62, (), generator=generator)))
+        return {name: p.detach() for name, p in module.named_parameters()}
+
+    def _fresh(self, seed: int) -> torch.nn.Module:
         with torch.random.fork_rng(devices=()):  # torch modules draw from the global generator
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            return {name: p.detach().clone() for name, p in self.build().named_parameters()}
+            torch.manual_seed(seed)
+            return self.build()
 
     def _call(self, parameters: dict[str, Tensor], inputs: Tensor) -> Tensor:
         return torch.func.functional_call(self._module, parameters, (inputs,))  # type: ignore[no-any-return]

@@ -1,0 +1,109 @@
+"""The words under a board: what each column is, how it was measured, and what was not."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+
+from creditbench.reports.board import BoardRow
+from creditbench.reports.figures import ABSENT
+
+LEGEND: tuple[tuple[str, str], ...] = (
+    (
+        "score",
+        "Share of the test set that is classified correctly, in %, after the last epoch: mean ± standard "
+        "deviation (n − 1) over the seeds that ended ok. The test set is scored once per seed, when "
+        "training is over; nothing is chosen on it.",
+    ),
+    (
+        "at best epoch",
+        "Mean test score of the epoch that was best on validation, for comparison; never the headline.",
+    ),
+    (
+        "validation",
+        "Mean score on the validation split after the last epoch. Hyperparameters are chosen on this "
+        "split, with the same number of trials for every rule.",
+    ),
+    (
+        "seeds",
+        "Seeds behind the score, of those that were run. A seed sets initial weights, order of the data "
+        "and noise; weights and data are the same for every rule.",
+    ),
+    (
+        "step",
+        "Median wall time of one training step, from a batch on the device to changed weights, "
+        "optimizer included, for a single seed: as a multiple of backpropagation (bp) on the same task, "
+        "network, batch size and machine, and in ms.",
+    ),
+    (
+        "memory",
+        "Most bytes of tensors alive at one time in one training step: weights, optimizer and rule state, "
+        "batch, activities, temporaries. In MB of 10⁶ bytes.",
+    ),
+    (
+        "MACs",
+        "Multiply-accumulates per sample of one training step and of inference, counted at operator "
+        "dispatch, so that every rule is counted alike. A count marked > is a lower bound: the step "
+        "used operators that have no formula.",
+    ),
+    (
+        "parameters",
+        "Of the network, + those that the rule learns besides: feedback weights, generators, local heads.",
+    ),
+    (
+        "status",
+        "ok, skipped (the rule does not apply), diverged, failed, timeout or out-of-memory. Seeds that "
+        "did not end ok are named and left out of the mean.",
+    ),
+)
+
+NOT_MEASURED = (
+    "energy (operations and bytes are proxies), elementwise operations, random numbers and bytes moved, "
+    "memory inside kernels and allocators, data loading and scoring (outside the clock), the cost of "
+    "tuning, time to a given accuracy"
+)
+
+FEW_MARK, UNTUNED_MARK = "*", "†"
+
+
+def footnotes(rows: Sequence[BoardRow]) -> list[tuple[str, str]]:
+    """The marks that a board uses, with their meaning."""
+    notes = [(ABSENT, "not measured, or not available; never zero")]
+    if any(row.few for row in rows):
+        notes.append((FEW_MARK, "fewer than 3 seeds: the spread cannot be trusted"))
+    if any(row.tuned is False for row in rows):
+        notes.append((UNTUNED_MARK, "default hyperparameters, not tuned for this task and network"))
+    if not all(row.macs_complete for row in rows):
+        notes.append((">", "lower bound: some operators of the step are not counted"))
+    return notes
+
+
+def machines(rows: Sequence[BoardRow]) -> dict[str, tuple[str, str]]:
+    """Machines that steps were timed on: identity -> (mark, description). One alone needs no mark."""
+    found = {
+        row.cost_machine: row.cost_device or "a machine without a description"
+        for row in rows
+        if row.cost_machine is not None
+    }
+    marks = string.ascii_lowercase if len(found) > 1 else ""
+    return {
+        machine: (marks[place % len(marks)] * (1 + place // len(marks)) if marks else "", found[machine])
+        for place, machine in enumerate(sorted(found))
+    }
+
+
+def origins(rows: Sequence[BoardRow]) -> list[str]:
+    """Where the numbers come from, a sentence each: seeds, machines, versions."""
+    trained = sum(len(row.scores) for row in rows)
+    asked = sum(len(row.seeds) for row in rows)
+    sentences = [f"{len(rows)} cells, {asked} trained seeds, {trained} of them scored."]
+    devices = sorted({device for row in rows for device in row.devices})
+    if devices:
+        sentences.append(f"Trained on {'; '.join(devices)}.")
+    timed = [f"{mark}: {words}" if mark else words for mark, words in machines(rows).values()]
+    if timed:
+        sentences.append(f"Steps timed on {'; '.join(timed)}.")
+    versions = sorted({version for row in rows for version in row.versions})
+    if versions:
+        sentences.append(f"creditbench {', '.join(versions)}.")
+    return sentences

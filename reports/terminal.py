@@ -1,0 +1,117 @@
+"""The board as text of a fixed width: the same in a terminal, in a file and in the README."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+
+from creditbench.reports.board import BoardRow, tables
+from creditbench.reports.figures import ABSENT, percent, prefixed, rounded
+from creditbench.reports.legend import (
+    FEW_MARK,
+    NOT_MEASURED,
+    UNTUNED_MARK,
+    footnotes,
+    machines,
+    origins,
+)
+
+WIDTH = 110
+# Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.
+RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
+SHORT = (
+    "score: test, last epoch, mean ±standard deviation over the seeds that ended ok, %. val: the same on "
+    "validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
+    "training step. MACs: per sample, counted at operator dispatch. params: network + learned by the rule."
+)
+
+
+def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
+    """A table per task and network, and what the columns mean. Every line fits `width` characters."""
+    rows = list(rows)
+    if not rows:
+        return "No results."
+    marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
+    parts = [_table(part, marks, width) for part in tables(rows)]
+    notes = "; ".join(f"{mark} {meaning}" for mark, meaning in footnotes(rows))
+    footer = [SHORT, f"{notes}.", f"Not measured at all: {NOT_MEASURED}.", " ".join(origins(rows))]
+    parts.append("\n".join(_wrapped(clean(line), width) for line in footer))
+    return "\n\n".join(parts)
+
+
+def clean(text: str) -> str:
+    """Text from a record without what a terminal would obey: control codes, reordering."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
+    from rich.box import Box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=Box(RULE, ascii=True), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("rule", overflow="fold", min_width=8)
+    for name in ("score", "val", "seeds", "× bp", "ms", "peak MB", "MACs train", "MACs infer", "params"):
+        table.add_column(name, justify="right", no_wrap=name not in ("MACs train", "MACs infer"))
+    table.add_column("status", overflow="fold", min_width=6)
+    scores = _scores(rows)
+    for row, score in zip(rows, scores, strict=True):
+        words = (_name(row), score, *_figures(row, marks), clean(row.status))
+        table.add_row(*(Text(word) for word in words))
+    # No terminal is asked for its size or colours, so that the text is the same everywhere.
+    page = io.StringIO()
+    console = Console(
+        file=page, width=width, height=100, color_system=None, force_terminal=False,
+        force_jupyter=False, legacy_windows=False, _environ={},
+    )  # fmt: skip
+    console.print(table)
+    lines = [line.rstrip() for line in page.getvalue().splitlines()]
+    first = rows[0]
+    version = f" (version {first.task_version})" if first.task_version != 1 else ""
+    title = f"{first.task}{version}, {first.network}: {first.budget}"
+    troubles = [
+        _wrapped(clean(f"{_name(row)}: {row.status}: {reason}"), width)
+        for row in rows
+        for reason in row.reasons
+    ]
+    return "\n".join([_wrapped(clean(title), width), "", *lines, *troubles])
+
+
+def _name(row: BoardRow) -> str:
+    mark = f" {UNTUNED_MARK}" if row.tuned is False else ""
+    return clean(f"{row.rule}{mark}" + (f" ({row.variant})" if row.variant else ""))
+
+
+def _scores(rows: Sequence[BoardRow]) -> list[str]:
+    """Aligned at the ±, whatever the width of the spreads."""
+    spreads = [f"±{percent(row.score_std)}" for row in rows]
+    room = max(len(spread) for spread in spreads)
+    return [
+        ABSENT + " " * (room + 2)
+        if row.score is None
+        else f"{percent(row.score)} {spread:<{room}}{FEW_MARK if row.few else ' '}"
+        for row, spread in zip(rows, spreads, strict=True)
+    ]
+
+
+def _figures(row: BoardRow, marks: dict[str, str]) -> tuple[str, ...]:
+    seeds, asked = len(row.scores), len(row.seeds)
+    machine = f" {marks[row.cost_machine]}" if row.cost_machine and marks[row.cost_machine] else ""
+    bound = "" if row.macs_complete else ">"
+    learned = f" + {prefixed(row.learned_parameters)}" if row.learned_parameters else ""
+    return (
+        percent(row.validation_score),
+        str(seeds) if seeds == asked else f"{seeds} of {asked}",
+        rounded(row.step_ratio),
+        rounded(row.step_seconds, 1e3) + machine,
+        rounded(row.peak_bytes, 1e-6),
+        ABSENT if row.train_macs is None else bound + prefixed(row.train_macs),
+        ABSENT if row.inference_macs is None else prefixed(row.inference_macs),
+        prefixed(row.parameters) + learned,
+    )
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)
