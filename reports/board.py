@@ -32,7 +32,7 @@ class BoardRow:
     network: str
     rule: str
     variant: str  # what tells it from its neighbours in the table; "" if nothing has to
-    settings: str  # all that was chosen for the rule here: learning rate, hyperparameters
+    settings: str  # what else was chosen for the rule: learning rate, hyperparameters
     budget: str  # what every cell of its table was given
     tuned: bool | None  # whether validation chose the settings, or they are defaults
     cell: str
@@ -108,8 +108,11 @@ def _table(cells: Sequence[Cell]) -> list[BoardRow]:
     rows = []
     for cell, budget in zip(cells, budgets, strict=True):
         own = [budget[name] or f"no {name}" for name in BUDGET if name in apart]
-        variant = own + _told_apart(_settings(cell[0]), rivals[cell[0]["rule"]])
-        rows.append(_row(cell, ", ".join(variant), ", ".join(filter(None, shared))))
+        settings = _settings(cell[0])
+        telling = _telling(settings, rivals[cell[0]["rule"]])
+        variant = own + [_setting(name, settings.get(name, "default")) for name in telling]
+        rest = [_setting(name, value) for name, value in settings.items() if name not in telling]
+        rows.append(_row(cell, ", ".join(variant), ", ".join(rest), ", ".join(filter(None, shared))))
     return rows
 
 
@@ -138,21 +141,17 @@ def _settings(seed: Seed) -> dict[str, str]:
     return chosen
 
 
-def _told_apart(own: dict[str, str], rivals: Sequence[dict[str, str]]) -> list[str]:
+def _telling(own: dict[str, str], rivals: Sequence[dict[str, str]]) -> list[str]:
+    """Names of the settings in which cells of one rule differ."""
     names = sorted({name for rival in rivals for name in rival}, key=lambda name: (name != "lr", name))
-    values = {name: own.get(name, "default") for name in names}
-    return [
-        _setting(name, value)
-        for name, value in values.items()
-        if any(rival.get(name, "default") != value for rival in rivals)
-    ]
+    return [name for name in names if any(rival.get(name) != own.get(name) for rival in rivals)]
 
 
 def _setting(name: str, value: str) -> str:
     return value if value == "its own step size" else f"{name} {value}"
 
 
-def _row(cell: Cell, variant: str, budget: str) -> BoardRow:
+def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
     first = cell[0]
     scored = [seed for seed in cell if seed["status"] == "ok" and seed["score"] is not None]
     scores = tuple(seed["score"] for seed in scored)
@@ -165,7 +164,7 @@ def _row(cell: Cell, variant: str, budget: str) -> BoardRow:
         network=first["network"],
         rule=first["rule"],
         variant=variant,
-        settings=", ".join(_setting(name, value) for name, value in _settings(first).items()),
+        settings=settings,
         budget=budget,
         tuned=None if None in recipes else recipes != {"default"},
         cell=first["cell"],

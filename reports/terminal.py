@@ -17,11 +17,11 @@ from creditbench.reports.legend import (
     origins,
 )
 
-WIDTH = 110
+WIDTH, NAME = 110, 20  # characters of a line, and of its first column
 # Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.
 RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 SHORT = (
-    "score: test, last epoch, mean ±standard deviation over the seeds that ended ok, %. val: the same on "
+    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, %. val: the same on "
     "validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
     "training step. MACs: per sample, counted at operator dispatch. params: network + learned by the rule."
 )
@@ -34,8 +34,8 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
         return "No results."
     marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
     parts = [_table(part, marks, width) for part in tables(rows)]
-    notes = "; ".join(f"{mark} {meaning}" for mark, meaning in footnotes(rows))
-    footer = [SHORT, f"{notes}.", f"Not measured at all: {NOT_MEASURED}.", " ".join(origins(rows))]
+    notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
+    footer = [*notes, SHORT, f"Not measured at all: {NOT_MEASURED}.", " ".join(origins(rows))]
     parts.append("\n".join(_wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)
 
@@ -52,13 +52,14 @@ def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
     from rich.text import Text
 
     table = Table(box=Box(RULE, ascii=True), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("rule", overflow="fold", min_width=8)
-    for name in ("score", "val", "seeds", "× bp", "ms", "peak MB", "MACs train", "MACs infer", "params"):
-        table.add_column(name, justify="right", no_wrap=name not in ("MACs train", "MACs infer"))
-    table.add_column("status", overflow="fold", min_width=6)
-    scores = _scores(rows)
-    for row, score in zip(rows, scores, strict=True):
-        words = (_name(row), score, *_figures(row, marks), clean(row.status))
+    table.add_column("\nrule", overflow="fold", min_width=NAME)
+    for name in ("score", "val", "seeds", "step\n× bp", "step\nms", "peak\nMB", "MACs\ntrain",
+                 "MACs\ninfer", "params"):  # fmt: skip
+        table.add_column(name if "\n" in name else f"\n{name}", justify="right", no_wrap=True)
+    table.add_column("\nstatus", overflow="fold")
+    for row, score in zip(rows, _scores(rows), strict=True):
+        status = clean(row.status).replace(", ", ",\n")
+        words = (_name(row), score, *_figures(row, marks), status)
         table.add_row(*(Text(word) for word in words))
     # No terminal is asked for its size or colours, so that the text is the same everywhere.
     page = io.StringIO()
@@ -72,16 +73,24 @@ def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
     version = f" (version {first.task_version})" if first.task_version != 1 else ""
     title = f"{first.task}{version}, {first.network}: {first.budget}"
     troubles = [
-        _wrapped(clean(f"{_name(row)}: {row.status}: {reason}"), width)
+        _wrapped(clean(f"{_full_name(row)}: {row.status}: {reason}"), width)
         for row in rows
         for reason in row.reasons
     ]
-    return "\n".join([_wrapped(clean(title), width), "", *lines, *troubles])
+    return "\n".join([_wrapped(clean(title), width), *lines, *troubles])
 
 
 def _name(row: BoardRow) -> str:
-    mark = f" {UNTUNED_MARK}" if row.tuned is False else ""
-    return clean(f"{row.rule}{mark}" + (f" ({row.variant})" if row.variant else ""))
+    """The rule, and below it what tells it from its neighbours."""
+    words = clean(row.rule) + (f" {UNTUNED_MARK}" if row.tuned is False else "")
+    lines = textwrap.wrap(words, NAME)
+    for choice in row.variant.split(", ") if row.variant else ():
+        lines += textwrap.wrap(clean(choice), NAME, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def _full_name(row: BoardRow) -> str:
+    return f"{row.rule} ({row.variant})" if row.variant else row.rule
 
 
 def _scores(rows: Sequence[BoardRow]) -> list[str]:
@@ -100,17 +109,21 @@ def _figures(row: BoardRow, marks: dict[str, str]) -> tuple[str, ...]:
     seeds, asked = len(row.scores), len(row.seeds)
     machine = f" {marks[row.cost_machine]}" if row.cost_machine and marks[row.cost_machine] else ""
     bound = "" if row.macs_complete else ">"
-    learned = f" + {prefixed(row.learned_parameters)}" if row.learned_parameters else ""
+    learned = f"+{_short(row.learned_parameters)}" if row.learned_parameters else ""
     return (
         percent(row.validation_score),
-        str(seeds) if seeds == asked else f"{seeds} of {asked}",
+        str(seeds) if seeds == asked else f"{seeds}/{asked}",
         rounded(row.step_ratio),
         rounded(row.step_seconds, 1e3) + machine,
         rounded(row.peak_bytes, 1e-6),
-        ABSENT if row.train_macs is None else bound + prefixed(row.train_macs),
-        ABSENT if row.inference_macs is None else prefixed(row.inference_macs),
-        prefixed(row.parameters) + learned,
+        ABSENT if row.train_macs is None else bound + _short(row.train_macs),
+        ABSENT if row.inference_macs is None else _short(row.inference_macs),
+        _short(row.parameters) + learned,
     )
+
+
+def _short(value: float | None) -> str:
+    return prefixed(value).replace(" ", "")
 
 
 def _wrapped(text: str, width: int) -> str:

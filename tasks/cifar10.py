@@ -43,9 +43,7 @@ def parse_batch(content: bytes, where: Path | str) -> tuple[Tensor, Tensor]:
         )
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, RECORD)
     if records[:, 0].max() > 9:
-        raise CreditbenchError(
-            f"{where} is not a CIFAR-10 batch: it has a label above 9; replace it."
-        )
+        raise CreditbenchError(f"{where} is not a CIFAR-10 batch: it has a label above 9; replace it.")
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0].long()
 
 

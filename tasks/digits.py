@@ -20,7 +20,7 @@ SHA256 = "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
 
 def read() -> Splits:
     """The splits; which digit is in which depends on its number in scikit-learn's list alone."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     stored = images.astype("uint8"), labels.astype("uint8")
@@ -31,8 +31,8 @@ def read() -> Splits:
         )
     inputs = torch.from_numpy(stored[0]).view(-1, 1, 8, 8)
     targets = torch.from_numpy(stored[1]).long()
-    numbers = torch.tensor(order("digits", TRAIN + VALIDATION + TEST))
-    parts = numbers.split([TRAIN, VALIDATION, TEST])
+    numbers = order("digits", TRAIN + VALIDATION + TEST)
+    parts = numbers[:TRAIN], numbers[TRAIN:-TEST], numbers[-TEST:]
     return Splits(*(Split(inputs[part], targets[part]) for part in parts))
 
 

@@ -63,9 +63,7 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
             for name in names:
                 content = tar.extractfile(entries[name]) if name in entries else None
                 if content is None:
-                    raise CreditbenchError(
-                        f"{archive} has no file {name} in it; delete it and try again."
-                    )
+                    raise CreditbenchError(f"{archive} has no file {name} in it; delete it and try again.")
                 _write(folder / name, content.read())
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise CreditbenchError(
@@ -118,7 +116,7 @@ def _verified(folder: Path, file: DataFile) -> Path:
 
 
 def _cache() -> Path:
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     return Path(pooch.os_cache("creditbench"))
 
@@ -132,19 +130,14 @@ def _download(file: DataFile) -> Path:
     logger.setLevel("WARNING")
     try:
         return Path(pooch.retrieve(file.url, known_hash=file.hash, fname=file.name, path=_cache()))
-    except OSError as error:  # the network's errors are among these
+    except (OSError, ValueError) as error:  # the network's errors are OSErrors, a wrong hash is a ValueError
         raise CreditbenchError(
-            f"{file.name} could not be downloaded from {file.url} ({_in_short(error)}); look after the network,"
-            f" or put the file into a folder and name that folder in {VARIABLE}."
-        ) from error
-    except ValueError as error:
-        raise CreditbenchError(
-            f"{file.url} sent something else than {file.name} ({_in_short(error)}); try again, or put the"
-            f" file with {file.hash} into a folder and name that folder in {VARIABLE}."
+            f"{file.name} could not be had from {file.url} ({_in_short(error)}); try again with a network, or"
+            f" put the file into a folder and name that folder in {VARIABLE}."
         ) from error
     finally:
         logger.setLevel(level)
 
 
 def _in_short(error: Exception) -> str:
-    return textwrap.shorten(str(error) or type(error).__name__, 250, placeholder=" ...").rstrip(".")
+    return textwrap.shorten(str(error) or type(error).__name__, 300, placeholder=" ...").rstrip(".")

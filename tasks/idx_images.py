@@ -71,9 +71,7 @@ def parse_idx(content: bytes, shape: tuple[int, ...], where: Path | str) -> Tens
         )
     values = bytearray(content[len(header) :])  # torch wants memory that may be written to
     if len(values) != math.prod(shape):
-        raise CreditbenchError(
-            f"{where} has {len(values)} values instead of {math.prod(shape)}; replace it."
-        )
+        raise CreditbenchError(f"{where} has {len(values)} values instead of {math.prod(shape)}; replace it.")
     return torch.frombuffer(values, dtype=torch.uint8).view(shape)
 
 
@@ -93,9 +91,7 @@ def read(files: tuple[DataFile, ...]) -> Splits:
     return Splits(
         train=Split(inputs[:TRAIN], targets[:TRAIN]),
         validation=Split(inputs[TRAIN:], targets[TRAIN:]),
-        test=Split(
-            read_idx(test_images, 10_000, 28, 28).unsqueeze(1), read_idx(test_labels, 10_000).long()
-        ),
+        test=Split(read_idx(test_images, 10_000, 28, 28).unsqueeze(1), read_idx(test_labels, 10_000).long()),
     )
 
 
@@ -134,9 +130,7 @@ KMNIST = Task(
     input_shape=(1, 28, 28),
     classes=10,
     read=partial(read, KMNIST_FILES),
-    offset=(
-        48.909,
-    ),  # 255 x 0.1918, the mean in common use; no file was at hand to compute it from
+    offset=(48.909,),  # 255 x 0.1918, the mean in common use; no file was at hand to compute it from
     scale=(88.8165,),  # 255 x 0.3483, likewise
     summary="Cursive Japanese characters, 28 x 28 grey pixels: like MNIST and harder.",
     licence="CC BY-SA 4.0",

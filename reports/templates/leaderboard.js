@@ -10,10 +10,15 @@ for (const button of document.querySelectorAll("th button")) {
     heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const words = heading.matches(".rule, .status");
     const compare = (a, b) => (words ? a.localeCompare(b) : a - b) * (falling ? -1 : 1);
-    const rows = [...body.rows].sort((one, two) => {
+    const rows = [...body.rows].filter((row) => !row.matches(".note"));
+    const notes = new Map(rows.map((row) => [row, row.nextElementSibling]));
+    rows.sort((one, two) => {
       const [a, b] = [value(one), value(two)];
       return a === "" || b === "" ? (a === "") - (b === "") : compare(a, b);
     });
-    body.append(...rows);
+    for (const row of rows) {
+      body.append(row);
+      if (notes.get(row)?.matches(".note")) body.append(notes.get(row));
+    }
   });
 }
