@@ -77,9 +77,7 @@ def board(frame: pd.DataFrame) -> list[BoardRow]:
 
 def tables(rows: Iterable[BoardRow]) -> list[list[BoardRow]]:
     """Rows that may be compared: those of one task (and version of it) and network."""
-    return [
-        list(part) for _, part in groupby(rows, lambda row: (row.task, row.task_version, row.network))
-    ]
+    return [list(part) for _, part in groupby(rows, lambda row: (row.task, row.task_version, row.network))]
 
 
 def _order(row: BoardRow) -> tuple[Any, ...]:
@@ -224,8 +222,7 @@ def _reasons(cell: Cell) -> tuple[str, ...]:
     if len(seeds) == 1 and len(*seeds.values()) == len(cell):
         return tuple(seeds)
     return tuple(
-        f"seed{'s' * (len(own) > 1)} {', '.join(map(str, own))}: {reason}"
-        for reason, own in seeds.items()
+        f"seed{'s' * (len(own) > 1)} {', '.join(map(str, own))}: {reason}" for reason, own in seeds.items()
     )
 
 

@@ -75,7 +75,7 @@ def footnotes(rows: Sequence[BoardRow]) -> list[tuple[str, str]]:
         notes.append((UNTUNED_MARK, "default hyperparameters, not tuned for this task and network"))
     if not all(row.macs_complete for row in rows):
         notes.append((">", "lower bound: some operators of the step are not counted"))
-    return notes
+    return notes + [(mark, f"timed on {words}") for mark, words in machines(rows).values() if mark]
 
 
 def machines(rows: Sequence[BoardRow]) -> dict[str, tuple[str, str]]:
@@ -87,7 +87,10 @@ def machines(rows: Sequence[BoardRow]) -> dict[str, tuple[str, str]]:
     }
     marks = string.ascii_lowercase if len(found) > 1 else ""
     return {
-        machine: (marks[place % len(marks)] * (1 + place // len(marks)) if marks else "", found[machine])
+        machine: (
+            marks[place % len(marks)] * (1 + place // len(marks)) if marks else "",
+            found[machine],
+        )
         for place, machine in enumerate(sorted(found))
     }
 
@@ -100,9 +103,9 @@ def origins(rows: Sequence[BoardRow]) -> list[str]:
     devices = sorted({device for row in rows for device in row.devices})
     if devices:
         sentences.append(f"Trained on {'; '.join(devices)}.")
-    timed = [f"{mark}: {words}" if mark else words for mark, words in machines(rows).values()]
+    timed = [words for mark, words in machines(rows).values() if not mark]  # else in a footnote
     if timed:
-        sentences.append(f"Steps timed on {'; '.join(timed)}.")
+        sentences.append(f"Steps timed on {timed[0]}.")
     versions = sorted({version for row in rows for version in row.versions})
     if versions:
         sentences.append(f"creditbench {', '.join(versions)}.")

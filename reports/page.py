@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,10 @@ class Axis:
     high: float
     reference: float | None  # [px] where bp is
 
+    def misses(self, score: float) -> bool:
+        """Whether a score in [0, 1] lies below the axis."""
+        return 100 * score < self.low
+
     def place(self, score: float) -> float:
         """[px] from the left for a score in [0, 1]; what lies outside ends at the edge."""
         share = (100 * score - self.low) / (self.high - self.low)
@@ -44,17 +48,17 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
     style, script, text = (
         (templates / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html")
     )
-    script = f"\n{script}"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
         "percent": percent, "rounded": rounded, "prefixed": prefixed, "exact": exact
     }  # fmt: skip
-    parts = [{"rows": part, "axis": _axis(part), "first": part[0]} for part in tables(rows)]
-    tasks: dict[tuple[str, int], list[object]] = {}
-    for part, own in zip(parts, tables(rows), strict=True):
-        tasks.setdefault((own[0].task, own[0].task_version), []).append(part)
+    tasks: dict[tuple[str, int], list[Mapping[str, object]]] = {}
+    for part in tables(rows):
+        first = part[0]
+        own = {"rows": part, "axis": _axis(part), "first": first}
+        tasks.setdefault((first.task, first.task_version), []).append(own)
     return environment.from_string(text).render(
         title=title,
         notes=notes,
@@ -71,9 +75,7 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
     )
 
 
-def write_page(
-    rows: Sequence[BoardRow], path: Path, title: str = TITLE, notes: Sequence[str] = ()
-) -> Path:
+def write_page(rows: Sequence[BoardRow], path: Path, title: str = TITLE, notes: Sequence[str] = ()) -> Path:
     """Writes the page, which appears under its name only when it is whole; returns `path`."""
     text = page(rows, title, notes).encode()
     try:
@@ -85,16 +87,28 @@ def write_page(
 
 
 def _axis(rows: Sequence[BoardRow]) -> Axis | None:
-    """From the lowest to the highest score of a table, spreads included, at round numbers."""
-    ends = [100 * score for row in rows for score in row.scores]
-    for row in rows:
-        if row.score is not None and row.score_std is not None:
-            ends += [100 * (row.score - row.score_std), 100 * (row.score + row.score_std)]
-    if not ends:
+    """Over the scores of a table, spreads included, ending at round numbers.
+
+    Where the lowest quarter of the rows would squeeze the rest into half of the axis, it is left
+    out, and an arrow shows that it lies below."""
+    scored = sorted((row for row in rows if row.score is not None), key=lambda row: -(row.score or 0.0))
+    if not scored:
         return None
-    low, high = max(min(ends), 0.0), min(max(ends), 100.0)
+    ends, best = _ends(scored), _ends(scored[: len(scored) - len(scored) // 4])
+    low, high = best if ends[1] - ends[0] > 2 * (best[1] - best[0]) else ends
     step = next((step for step in STEPS if high - low <= 6 * step), STEPS[-1])
     low, high = step * math.floor(low / step), step * math.ceil(high / step)
     axis = Axis(low, high if high > low else low + step, None)
-    known = [row.score for row in rows if row.rule == REFERENCE and row.score is not None]
-    return Axis(axis.low, axis.high, axis.place(known[0])) if known else axis
+    reference = next((row.score for row in scored if row.rule == REFERENCE), None)
+    if reference is None or axis.misses(reference):
+        return axis
+    return Axis(axis.low, axis.high, axis.place(reference))
+
+
+def _ends(rows: Sequence[BoardRow]) -> tuple[float, float]:
+    """Lowest and highest of all seeds, and of mean ± spread, in %."""
+    shares = [score for row in rows for score in row.scores]
+    for row in rows:
+        if row.score is not None and row.score_std is not None:
+            shares += [row.score - row.score_std, row.score + row.score_std]
+    return max(100 * min(shares), 0.0), min(100 * max(shares), 100.0)

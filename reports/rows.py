@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """One dictionary per row; what is missing is None, and a whole number stays an int."""
     columns = {str(name): [_plain(value) for value in frame[name]] for name in frame.columns}
-    return [
-        {name: values[place] for name, values in columns.items()} for place in range(len(frame))
-    ]
+    return [{name: values[place] for name, values in columns.items()} for place in range(len(frame))]
 
 
 def json_rows(frame: pd.DataFrame) -> str:

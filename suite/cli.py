@@ -97,7 +97,7 @@ def _version() -> str:
 def _run(arguments: argparse.Namespace) -> int:
     from creditbench.reports.leaderboard import board, terminal, write_page
     from creditbench.suite.display import Display
-    from creditbench.suite.frame import load_results
+    from creditbench.suite.frame import read_results
 
     with Display() as display:
         summary = execute(
@@ -112,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.results,
             display,
         )
-    frame = load_results(arguments.results)
+    frame, _ = read_results(arguments.results)  # what cannot be read is in the summary
     rows = board(frame[frame["key"].isin(summary.keys)])
     print(terminal(rows))
     page = write_page(rows, Path(arguments.results) / "leaderboard.html")
@@ -130,16 +130,23 @@ def _verdict(summary: Summary) -> int:
 
 def _show(arguments: argparse.Namespace) -> int:
     from creditbench.reports.leaderboard import board, json_rows, terminal
-    from creditbench.suite.frame import load_results
+    from creditbench.suite.frame import read_results
 
-    frame = load_results(arguments.folder)
+    frame, problems = read_results(arguments.folder)
+    if frame.empty and not problems:
+        raise CreditbenchError(
+            f"{arguments.folder} holds no records; `creditbench run quickstart --results {arguments.folder}`"
+            " makes some."
+        )
     if arguments.json:
         print(json_rows(frame))
     elif arguments.csv:
         print(frame.to_csv(index=False), end="")
     else:
         print(terminal(board(frame)))
-    return 0
+    for problem in problems:
+        print(f"creditbench: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -19,7 +19,8 @@ from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.plan import Label, load_rule, make_rule
-from creditbench.suite.types import Batch, LearningRule, Split, Splits, Task
+from creditbench.suite.specification import parse_label
+from creditbench.suite.types import Batch, LearningRule, Network, Splits, Task
 
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = ("mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "conv:width=3")
@@ -51,8 +52,12 @@ def check(label: Label) -> Iterator[Clause]:
         return
     able = 0
     for network in NETWORKS:
-        reason = _model(rule, network, [0], probe=True)
-        if isinstance(reason, str):
+        try:
+            reason = _reason(rule, network)
+        except Broken as error:
+            yield Clause(f"on {network}: supports returns None or a sentence", False, str(error))
+            continue
+        if reason is not None:
             yield Clause(f"on {network}: it says why it cannot", None, reason)
             continue
         able += 1
@@ -111,25 +116,22 @@ def _batch(seeds: list[int], step: int = 0) -> Batch:
     return Batch(torch.stack(inputs), torch.stack(targets))
 
 
-def _model(rule: LearningRule, label: str, seeds: list[int], probe: bool = False) -> Learner | str:
-    from creditbench.suite.specification import parse_label
-
+def _network(label: str, seeds: list[int]) -> Network:
     name, options = parse_label(label)
     builder = registry.load("network", name)
-    network = build_network(_task(), label, builder, options, seeds, torch.device("cpu"))
-    if probe:
-        reason = rule.supports(network, _task())
-        if reason is not None and (not isinstance(reason, str) or not reason.strip()):
-            return "supports() must return None or a sentence"
-        if reason:
-            return reason
-    return Learner(_task(), network, rule, seeds, [1e-3] * len(seeds), "constant", 100)
+    return build_network(_task(), label, builder, options, seeds, torch.device("cpu"))
+
+
+def _reason(rule: LearningRule, label: str) -> str | None:
+    reason = rule.supports(_network(label, [0]), _task())
+    if reason is not None and not (isinstance(reason, str) and reason.strip()):
+        raise Broken(f"it returned {reason!r}")
+    return reason
 
 
 def _learner(rule: LearningRule, label: str, seeds: list[int]) -> Learner:
-    model = _model(rule, label, seeds)
-    assert isinstance(model, Learner)
-    return model
+    rates = [1e-3] * len(seeds)
+    return Learner(_task(), _network(label, seeds), rule, seeds, rates, "constant", 100)
 
 
 def _steps(model: Learner, seeds: list[int], count: int = 3) -> dict[str, Tensor]:

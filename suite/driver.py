@@ -85,7 +85,7 @@ def run_cells(
     stored = 0
     for cell in cells:
         code = fingerprint(_files(cell.origin), torch.__version__)
-        groups, done = _groups(cell, store, device, code)
+        groups, done = _groups(cell, store, device, code, summary)
         todo += groups
         stored += len(done)
         for run in done:
@@ -118,14 +118,20 @@ def _announced(groups: Sequence[Group], observer: Observer) -> Iterator[Group]:
 
 
 def _groups(
-    cell: Planned, store: Store, device: torch.device, code: str
+    cell: Planned, store: Store, device: torch.device, code: str, summary: Summary
 ) -> tuple[list[Group], list[Run]]:
-    """The work that is left of a cell, and the runs that need none."""
+    """The work that is left of a cell, and the runs that need none.
+
+    A record that cannot be read is neither: it is left as it lies and named."""
     done: list[Run] = []
     missing: list[Spec] = []
     previous = {}
     for spec in cell.specs:
-        run = store.get(spec)
+        try:
+            run = store.get(spec)
+        except CreditbenchError as error:
+            summary.failures.append(str(error))
+            continue
         finished = run is not None and run.status in ("ok", "diverged", "skipped")
         if run is not None and finished and store.is_valid(run, code):
             done.append(run)
@@ -145,7 +151,11 @@ def _groups(
                 if specs is replayed
                 else Group("train", own, cell.origin, device.type, code, cell.recipe)
             )
-    cost = store.get_cost(cell.specs[0], machine(device))
+    try:
+        cost = store.get_cost(cell.specs[0], machine(device))
+    except CreditbenchError as error:
+        summary.failures.append(str(error))
+        return groups, done
     if cost is None or cost.fingerprint != code:
         if not all(run.status == "skipped" for run in done) or missing:
             groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, code))

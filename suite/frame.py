@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.record import Cost, Run
 from creditbench.suite.specification import format_label
-from creditbench.suite.store import Store
+from creditbench.suite.store import Store, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +34,25 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     the seed comes first; `bp_step_seconds` is bp's on that same machine. Raises CreditbenchError for
     a missing folder or an unreadable record.
     """
+    frame, problems = read_results(folder)
+    if problems:
+        raise CreditbenchError(" ".join(problems))
+    return frame
+
+
+def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
+    """As `load_results`, with what can be read and one sentence for each record that cannot."""
     import pandas as pd
 
     runs: list[Run] = []
     costs: dict[str, dict[str, Cost]] = {}
-    for record in Store(Path(folder)).records():
+    problems: list[str] = []
+    for path in Store(Path(folder)).paths():
+        try:
+            record = read(path)
+        except CreditbenchError as error:
+            problems.append(str(error))
+            continue
         if isinstance(record, Run):
             runs.append(record)
         else:
@@ -51,9 +66,9 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds",
               "step_seconds", "inference_seconds_per_sample", "train_macs_per_sample",
               "inference_macs_per_sample", "bp_step_seconds"]  # fmt: skip
-    frame = frame.astype({name: "Int64" for name in integers} | {name: "float64" for name in floats})
+    frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
     order = ["task", "network", "rule", "cell", "seed"]
-    return frame.sort_values(order, kind="stable", ignore_index=True)
+    return frame.sort_values(order, kind="stable", ignore_index=True), problems
 
 
 def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, Any]:

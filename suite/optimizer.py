@@ -53,7 +53,8 @@ class Optimizer:
             block.name: block.parameters for block in network.blocks
         }
         self.learned = dict(state.learned)
-        self.rates = [1.0 if rate is None else rate for rate in learning_rates]
+        own = rule.own_step_size
+        self.rates = [1.0 if own or rate is None else rate for rate in learning_rates]
         self.split = len(set(self.rates)) > 1
         everything = [
             tensor

@@ -119,7 +119,10 @@ def plan(
     """All cells of a suite with their seeds, recipes applied, names and options checked."""
     cells = []
     for part in suite.parts:
-        part = replace(part, seeds=seeds or part.seeds, epochs=epochs or part.epochs)
+        if seeds is not None:
+            part = replace(part, seeds=seeds)
+        if epochs is not None:
+            part = replace(part, epochs=epochs)
         _check_budget(part)
         rules: list[Label] = []
         for label in part.rules:
@@ -152,8 +155,10 @@ def _cell(part: Part, task: str, network: str, rule: Label, rate: float | None) 
     choices = _checked(builder, f"network '{own_network}'", chosen.network_choices)
     choices = {key: value for key, value in choices.items() if key not in parse_label(network)[1]}
     settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
-    if rate is None:
-        rate = None if kind.own_step_size else chosen.learning_rate
+    if kind.own_step_size:
+        rate = None
+    elif rate is None:
+        rate = chosen.learning_rate
     spec = Spec(
         task=the_task.name,
         task_version=the_task.version,

@@ -88,7 +88,7 @@ def canonical_json(data: Any) -> str:
 
 
 def parse_label(label: str) -> tuple[str, dict[str, Any]]:
-    """"mlp:depth=4,activation=tanh" -> ("mlp", {"depth": 4, "activation": "tanh"}).
+    """Splits "mlp:depth=4,activation=tanh" into "mlp" and {"depth": 4, "activation": "tanh"}.
 
     Values are numbers, true, false, none or words. A path to a file keeps its own colon
     ("my_net.py:net:width=64"). Raises CreditbenchError for anything else.

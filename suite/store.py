@@ -60,10 +60,10 @@ class Store:
         with _explained(path):
             self._retire(path)
             if predictions:
-                import numpy
+                import numpy as np
 
                 with replacing(path.with_suffix(".npz")) as file:
-                    numpy.savez_compressed(file, **predictions)
+                    np.savez_compressed(file, **predictions)
             with replacing(path) as file:
                 file.write(to_json(record).encode())
         return path
@@ -173,7 +173,7 @@ def replacing(path: Path) -> Iterator[Any]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        Path(temporary).chmod(0o644)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):

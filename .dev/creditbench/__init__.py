@@ -1,8 +1,8 @@
 """creditbench: the benchmark and evaluation suite for learning rules.
 
 `run` trains and measures, `load_results` reads what was stored, `count_operations` counts the
-multiply-accumulates of any torch code. Importing this imports nothing heavy: names are looked up when
-they are used.
+multiply-accumulates of any torch code. Importing this imports nothing heavy: a name is looked up when it
+is used.
 """
 
 from importlib import import_module
@@ -22,11 +22,13 @@ _PUBLIC = {
 }
 
 
-def __getattr__(name: str) -> object:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'creditbench' has no attribute '{name}'")
+if not TYPE_CHECKING:  # or checkers would believe in every name
+
+    def __getattr__(name: str) -> object:
+        if name in _PUBLIC:
+            return getattr(import_module(_PUBLIC[name]), name)
+        raise AttributeError(f"module 'creditbench' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return sorted({"__version__", *_PUBLIC})

@@ -5,7 +5,7 @@ for (const button of document.querySelectorAll("th button")) {
     const place = heading.cellIndex;
     const body = heading.closest("table").tBodies[0];
     const value = (row) => row.cells[place].dataset.v;
-    const falling = heading.ariaSort ? heading.ariaSort === "ascending" : false;
+    const falling = heading.getAttribute("aria-sort") === "ascending";
     for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const words = heading.matches(".rule, .status");

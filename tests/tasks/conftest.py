@@ -1,0 +1,50 @@
+"""No test downloads anything: data is what CREDITBENCH_DATA names, and what needs it skips without."""
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pooch
+import pytest
+
+from creditbench.suite.registry import load
+from creditbench.suite.types import Splits
+
+# Where a task's files lie below CREDITBENCH_DATA; a task that is not named needs none.
+FOLDERS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "cifar10": "cifar-10-batches-bin",
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(url: str, **_: Any) -> NoReturn:
+        raise AssertionError(f"a test asked for {url}")
+
+    monkeypatch.setattr(pooch, "retrieve", refuse)
+
+
+@pytest.fixture(scope="session")
+def splits_of() -> Callable[[str], Splits]:
+    """The splits of a task by its name, read once; skips where its files are not at hand."""
+
+    @cache
+    def read(name: str) -> Splits:
+        splits: Splits = load("task", name).read()
+        return splits
+
+    def splits_of(name: str) -> Splits:
+        if name in FOLDERS:
+            folder = os.environ.get("CREDITBENCH_DATA")
+            if not folder:
+                pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA is not set")
+            if not (Path(folder) / FOLDERS[name]).is_dir():
+                pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA has no {FOLDERS[name]}")
+        return read(name)
+
+    return splits_of
