@@ -12,8 +12,8 @@ LEGEND: tuple[tuple[str, str], ...] = (
     (
         "score",
         "Share of the test set that is classified correctly, in %, after the last epoch: mean ± standard "
-        "deviation (n − 1) over the seeds that ended ok. The test set is scored once per seed, when "
-        "training is over; nothing is chosen on it.",
+        "deviation (with n\N{NO-BREAK SPACE}−\N{NO-BREAK SPACE}1) over the seeds that ended ok. The test "
+        "set is scored once per seed, when training is over; nothing is chosen on it.",
     ),
     (
         "at best epoch",
@@ -85,12 +85,11 @@ def machines(rows: Sequence[BoardRow]) -> dict[str, tuple[str, str]]:
         for row in rows
         if row.cost_machine is not None
     }
-    marks = string.ascii_lowercase if len(found) > 1 else ""
+    if len(found) == 1:
+        return {machine: ("", words) for machine, words in found.items()}
+    letters = string.ascii_lowercase
     return {
-        machine: (
-            marks[place % len(marks)] * (1 + place // len(marks)) if marks else "",
-            found[machine],
-        )
+        machine: (letters[place % 26] * (1 + place // 26), f"{found[machine]} ({machine})")
         for place, machine in enumerate(sorted(found))
     }
 
@@ -99,7 +98,7 @@ def origins(rows: Sequence[BoardRow]) -> list[str]:
     """Where the numbers come from, a sentence each: seeds, machines, versions."""
     trained = sum(len(row.scores) for row in rows)
     asked = sum(len(row.seeds) for row in rows)
-    sentences = [f"{len(rows)} cells, {asked} trained seeds, {trained} of them scored."]
+    sentences = [f"{len(rows)} cells, {asked} seeds, {trained} of them trained and scored."]
     devices = sorted({device for row in rows for device in row.devices})
     if devices:
         sentences.append(f"Trained on {'; '.join(devices)}.")

@@ -77,7 +77,7 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
 
 def write_page(rows: Sequence[BoardRow], path: Path, title: str = TITLE, notes: Sequence[str] = ()) -> Path:
     """Writes the page, which appears under its name only when it is whole; returns `path`."""
-    text = page(rows, title, notes).encode()
+    text = page(rows, title, notes).encode(errors="replace")
     try:
         with replacing(path) as file:
             file.write(text)

@@ -21,8 +21,8 @@ WIDTH, NAME = 110, 20  # characters of a line, and of its first column
 # Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.
 RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 SHORT = (
-    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, %. val: mean on "
-    "validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
+    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, %. val: mean "
+    "on validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
     "training step. MACs: per sample, counted at operator dispatch. params: network + learned by the rule."
 )
 

@@ -66,7 +66,7 @@ class Batches:
 def crop_and_flip(images: Tensor, noise: SeededNoise) -> Tensor:
     """Images [seed, batch, channels, height, width], shifted by up to 4 pixels with zeros moving in and
     mirrored half of the time: the usual augmentation of CIFAR-10."""
-    seeds, batch, channels, height, width = images.shape
+    _seeds, batch, channels, height, width = images.shape
     padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
     shift = noise.integers(9, batch, 2).to(images.device)  # [seed, batch, 2]
     rows = shift[..., :1] + torch.arange(height, device=images.device)  # [seed, batch, height]

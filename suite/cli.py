@@ -84,7 +84,7 @@ def _selection(parser: argparse.ArgumentParser) -> None:
             action="append",
             default=[],
             metavar=kind[0].upper(),
-            help=f"name[:option=value,...] or path/to/file.py:name; may be repeated",
+            help="name[:option=value,...] or path/to/file.py:name; may be repeated",
         )
 
 

@@ -7,7 +7,6 @@ and random data, on the CPU, without the harness's data or records.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -80,7 +79,8 @@ def _clause(sentence: str, test: Callable[[], None]) -> Clause:
 
 
 def _frozen(kind: type[LearningRule]) -> None:
-    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
         raise Broken("write @dataclass(frozen=True) above the class")
 
 
@@ -92,7 +92,8 @@ def _described(kind: type[LearningRule]) -> None:
 
 def _misspelt(kind: type[LearningRule]) -> None:
     try:
-        kind(**{"no_such_hyperparameter": 1})
+        make: Callable[..., object] = kind
+        make(no_such_hyperparameter=1)
     except TypeError:
         return
     raise Broken("no_such_hyperparameter=1 was accepted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,13 @@ from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.execute import inline
 from creditbench.suite.fingerprint import fingerprint
-from creditbench.suite.plan import Origin, Planned, load_rule
+from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost, Run
-from creditbench.suite.specification import Spec
+from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.store import Store
-from creditbench.suite.train import Progress, Trained
+from creditbench.suite.train import Trained
+from creditbench.suite.types import Block
 from creditbench.suite.work import Group, Revalidated, Unmeasured
 
 # Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
@@ -101,9 +103,9 @@ def run_cells(
         elif isinstance(outcome, Revalidated):
             store.revalidate(outcome.spec, group.fingerprint, outcome.deviation)
             summary.kept += 1
-            if (run := store.get(outcome.spec)) is not None:
-                _note(summary, run)
-                observer.finished(run, kept=True)
+            if (kept := store.get(outcome.spec)) is not None:
+                _note(summary, kept)
+                observer.finished(kept, kept=True)
         elif isinstance(outcome, Cost):
             store.put(outcome)
         elif isinstance(outcome, Unmeasured):
@@ -173,14 +175,13 @@ def seeds_at_once(cell: Planned, device: torch.device) -> int:
 
 def _weights(cell: Planned) -> float:
     """Weights of a fully connected network; convolutions do much work per weight and count as large."""
-    from creditbench.suite.plan import load_task
-    from creditbench.suite.specification import parse_label
-
     task, spec = load_task(cell.origin.task), cell.specs[0]
     _, options = parse_label(spec.network)
     try:
         builder = registry.load("network", cell.origin.network)
-        blocks = builder(task.input_shape, task.classes, **{**options, **spec.network_choices})
+        blocks: tuple[Block, ...] = builder(
+            task.input_shape, task.classes, **{**options, **spec.network_choices}
+        )
     except CreditbenchError:
         return math.inf  # the group will say so
     if any(len(block.preactivation_shape) > 1 for block in blocks):
@@ -194,8 +195,6 @@ def _files(origin: Origin) -> list[Path]:
     if isinstance(origin.rule, str):
         found.append(registry.source_file("rule", origin.rule))
     else:
-        import inspect
-
         try:
             found.append(Path(inspect.getfile(origin.rule)))
         except (TypeError, OSError):

@@ -48,9 +48,7 @@ def build_network(
         raise CreditbenchError(f"Two blocks of network '{label}' share a name; number them.")
     bound = []
     for block in blocks:
-        own = [
-            block.initial(generator("weights", task.name, label, block.name, seed)) for seed in seeds
-        ]
+        own = [block.initial(generator("weights", task.name, label, block.name, seed)) for seed in seeds]
         stacked = {name: torch.stack([one[name] for one in own]).to(device) for name in own[0]}
         bound.append(block.bind(stacked))
     return Network(label, tuple(bound))
@@ -150,9 +148,7 @@ class Digest:
         return seeds
 
 
-def deviation(
-    expected: Mapping[str, Sequence[float]], found: Mapping[str, Sequence[float]]
-) -> float:
+def deviation(expected: Mapping[str, Sequence[float]], found: Mapping[str, Sequence[float]]) -> float:
     """Largest relative difference of two digests; infinite where they do not speak of the same tensors."""
     if set(expected) != set(found):
         return math.inf

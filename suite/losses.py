@@ -18,9 +18,7 @@ class CrossEntropy:
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """outputs [seed, batch, classes], targets [seed, batch] -> [seed]."""
-        flat = torch.nn.functional.cross_entropy(
-            outputs.flatten(0, 1), targets.flatten(), reduction="none"
-        )
+        flat = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
         return flat.view(targets.shape).mean(1)
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner
 from creditbench.suite.memory import LiveBytes
 from creditbench.suite.operations import count_operations
@@ -38,7 +39,8 @@ def measure(cell: Cell, spec: Spec) -> Cost:
     def infer() -> None:
         model.rule.predict(model.network, batch.inputs, model.state)
 
-    model.network = _ready(model, cell)
+    with torch.no_grad():
+        model.network = with_statistics(model.network, cell.task, cell.splits.train)
     inference = _times(infer, cell.device)
     with torch.no_grad(), count_operations() as inferring:
         infer()
@@ -63,13 +65,6 @@ def measure(cell: Cell, spec: Spec) -> Cost:
     )
 
 
-def _ready(model: Learner, cell: Cell):  # type: ignore[no-untyped-def]
-    from creditbench.suite.evaluate import with_statistics
-
-    with torch.no_grad():
-        return with_statistics(model.network, cell.task, cell.splits.train)
-
-
 def _times(run: Callable[[], object], device: torch.device) -> list[float]:
     """Seconds of single calls, until the budget is spent."""
     times: list[float] = []
@@ -92,4 +87,4 @@ def _peak(model: Learner, batch: Batch) -> int:
         there += [value for value in held.values() if isinstance(value, torch.Tensor)]
     with LiveBytes(there) as memory:
         model.step(batch)
-    return memory.peak
+    return int(memory.peak)

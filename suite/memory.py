@@ -20,7 +20,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self, before: Iterable[Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
         self._known: dict[int, int] = {}
         for tensor in before:

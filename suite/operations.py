@@ -22,11 +22,11 @@ Formula = Callable[..., int]
 
 
 def _dot(a: Any, b: Any, *_: Any, **__: Any) -> int:
-    return math.prod(a.shape)  # type: ignore[no-any-return]
+    return math.prod(a.shape)
 
 
 def _addmv(_: Any, a: Any, *__: Any, **___: Any) -> int:
-    return math.prod(a.shape)  # type: ignore[no-any-return]
+    return math.prod(a.shape)
 
 
 def _outer(_: Any, a: Any, b: Any, *__: Any, **___: Any) -> int:
@@ -52,7 +52,7 @@ class Operations(TorchDispatchMode):
     """The counts of what ran inside `count_operations`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.macs_by_operator: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()  # operators that may contract: name -> calls
 

@@ -57,9 +57,7 @@ class Optimizer:
         self.rates = [1.0 if own or rate is None else rate for rate in learning_rates]
         self.split = len(set(self.rates)) > 1
         everything = [
-            tensor
-            for tensors in (*self.tensors.values(), self.learned)
-            for tensor in tensors.values()
+            tensor for tensors in (*self.tensors.values(), self.learned) for tensor in tensors.values()
         ]
         self.views = {id(t): tuple(t) if self.split else (t,) for t in everything}
         groups = [
@@ -84,7 +82,7 @@ class Optimizer:
             update = {target: update} if isinstance(update, Tensor) else update
         if tensors is None or not isinstance(update, Mapping):
             raise CreditbenchError(self._complaint(f"an update for '{name}', which does not exist"))
-        touched = []
+        touched: list[Tensor] = []
         for key, direction in update.items():
             tensor = tensors.get(key)
             if tensor is None:

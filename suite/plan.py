@@ -89,9 +89,7 @@ def read_suite(name: str) -> Suite:
     return Suite(path.stem, summary, tuple(made))
 
 
-def narrowed(
-    suite: Suite, tasks: Sequence[str], networks: Sequence[str], rules: Sequence[Label]
-) -> Suite:
+def narrowed(suite: Suite, tasks: Sequence[str], networks: Sequence[str], rules: Sequence[Label]) -> Suite:
     """A suite with the tasks and networks that were asked for, and other rules if any were named.
 
     What no part has is run under the first part's budget."""
@@ -99,13 +97,15 @@ def narrowed(
     def chosen(parts: Sequence[Part], field: str, wanted: Sequence[str]) -> list[Part]:
         if not wanted:
             return list(parts)
-        kept = [
-            replace(part, **{field: own})
-            for part in parts
-            if (own := tuple(name for name in wanted if name in getattr(part, field)))
-        ]
-        strange = tuple(n for n in wanted if not any(n in getattr(part, field) for part in parts))
-        return kept + ([replace(parts[0], **{field: strange})] if strange else [])
+
+        def having(part: Part, names: tuple[str, ...]) -> Part:
+            change: dict[str, Any] = {field: names}
+            return replace(part, **change)
+
+        own = [(part, tuple(n for n in wanted if n in getattr(part, field))) for part in parts]
+        strange = tuple(n for n in wanted if not any(n in names for _, names in own))
+        kept = [having(part, names) for part, names in own if names]
+        return kept + ([having(parts[0], strange)] if strange else [])
 
     parts = chosen(chosen(suite.parts, "tasks", tasks), "networks", networks)
     if rules:
@@ -188,7 +188,7 @@ def load_task(name: str) -> Task:
 def load_rule(label: Label) -> type[LearningRule]:
     kind = registry.load("rule", label) if isinstance(label, str) else label
     check_rule(kind, str(label))
-    return kind  # type: ignore[no-any-return]
+    return kind
 
 
 def make_rule(kind: type[LearningRule], settings: Mapping[str, Any]) -> LearningRule:
@@ -214,7 +214,7 @@ def _checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         known = default is None or value is None or isinstance(value, type(default))
-        if not known or isinstance(value, bool) != isinstance(default, bool) and default is not None:
+        if not known or (isinstance(value, bool) != isinstance(default, bool) and default is not None):
             raise CreditbenchError(
                 f"{what} takes {name} as {type(default).__name__} (default {default!r}), not {value!r}."
             )

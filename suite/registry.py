@@ -60,8 +60,8 @@ def load(kind: Kind, name: str) -> Any:
     installed = table(kind)
     if own in installed:
         raise CreditbenchError(
-            f"{name} calls itself '{own}', which is also the installed {kind} {installed[own]}; give it a name"
-            " of its own."
+            f"{name} calls itself '{own}', which is also the installed {kind} {installed[own]}; give it a"
+            " name of its own."
         )
     return thing
 
@@ -108,7 +108,8 @@ def _module_of(path: Path) -> Any:
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up while it is being executed
     try:

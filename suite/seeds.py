@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 
-def generator(
-    purpose: str, *names: str | int, device: torch.device | str = "cpu"
-) -> torch.Generator:
+def generator(purpose: str, *names: str | int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator that depends on these words and nothing else."""
     text = "\0".join(str(name) for name in ("creditbench", purpose, *names))
     digest = hashlib.sha256(text.encode()).digest()

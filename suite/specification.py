@@ -45,8 +45,9 @@ class Spec:
     protocol: int = PROTOCOL
 
     def __post_init__(self) -> None:
-        if isinstance(self.learning_rate, int):  # 1 and 1.0 are one rate, so they get one key
-            object.__setattr__(self, "learning_rate", float(self.learning_rate))
+        rate: Any = self.learning_rate
+        if type(rate) is int:  # 1 and 1.0 are one rate, so they get one key
+            object.__setattr__(self, "learning_rate", float(rate))
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -65,7 +65,7 @@ class Store:
                 with replacing(path.with_suffix(".npz")) as file:
                     np.savez_compressed(file, **predictions)
             with replacing(path) as file:
-                file.write(to_json(record).encode())
+                file.write(to_json(record).encode(errors="replace"))  # a reason may hold any bytes
         return path
 
     def get(self, spec: Spec) -> Run | None:

@@ -82,7 +82,9 @@ def train(
         for number, batch in enumerate(batches.epoch(), 1):
             model.step(batch, first if model.done < Digest.STEPS else None)
             if model.done == Digest.STEPS:
+                paused = _now(cell.device)
                 digests = digest.read(model)
+                started += _now(cell.device) - paused  # the clock stands still while we look
             if progress is not None and number % 20 == 0:
                 progress(model.done, model.steps, None)
         seconds += _now(cell.device) - started
@@ -92,9 +94,7 @@ def train(
                 ended.setdefault(place, ("failed", first.failures[place]))
             if not finite or not math.isfinite(validation.loss[place].item()):
                 where = "weights" if not finite else "validation loss"
-                ended.setdefault(
-                    place, ("diverged", f"{where} no longer finite after epoch {epoch}")
-                )
+                ended.setdefault(place, ("diverged", f"{where} no longer finite after epoch {epoch}"))
             elif place not in ended:
                 point = Point(
                     epoch,

@@ -138,7 +138,9 @@ def _entry(spec: Spec, best: Run, runs: Sequence[Run], seconds: float) -> dict[s
             "learning_rate": run.spec.learning_rate or 0.0,
             **run.spec.network_choices,
             **run.spec.hyperparameters,
-            "validation_score": round(run.validation_score, 5) if run.status == "ok" else run.status,
+            "validation_score": run.status
+            if run.validation_score is None
+            else round(run.validation_score, 5),
         }
         for run in runs
     ]

@@ -304,7 +304,8 @@ class State:
 
 # What is updated (a block, or the name of a learned tensor) and the direction to descend along.
 Update = tuple["Block | str", Mapping[str, Tensor] | Tensor]
-Step = Generator[Update, None, Tensors | None]
+# Its return value is the new mapping of what is carried, or None.
+Step = Generator[Update, None, Any]
 
 
 @dataclass(frozen=True)
@@ -352,5 +353,5 @@ def check_rule(rule: object, where: str) -> None:
     """Refuses what is not a learning-rule class."""
     if not (isinstance(rule, type) and issubclass(rule, LearningRule)):
         raise CreditbenchError(
-            f"{where} is not a LearningRule: write `class MyRule(LearningRule)` under @dataclass(frozen=True)."
+            f"{where} is not a LearningRule: write @dataclass(frozen=True) and `class MyRule(LearningRule)`."
         )

@@ -65,9 +65,7 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
         cell, data = assemble(group)
         if group.work == "cost":
             cost = measure(cell, group.specs[0])
-            yield replace(
-                cost, fingerprint=group.fingerprint, provenance=provenance(cell.device, data, 1)
-            )
+            yield replace(cost, fingerprint=group.fingerprint, provenance=provenance(cell.device, data, 1))
             return
         specs = list(group.specs)
         if group.previous:

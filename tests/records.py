@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from creditbench.suite.record import Cost, Run, Status
-from creditbench.suite.specification import Spec
+from creditbench.suite.specification import Spec, parse_value
 
 MACHINE, OTHER_MACHINE = "0123abcd", "4567ef00"
 DEVICE = "Testing Processor, 2 cores"
+
+# For Hypothesis.
+words = st.from_regex(r"[a-z][a-z_-]{0,12}", fullmatch=True).filter(
+    lambda word: isinstance(parse_value(word), str)
+)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+values = st.one_of(st.integers(-(10**9), 10**9), finite, st.booleans(), st.none(), words)
+options = st.dictionaries(words, values, max_size=4)
+specs = st.builds(
+    Spec,
+    task=st.text(max_size=20), task_version=st.integers(1, 9), network=st.text(max_size=20),
+    rule=st.text(max_size=20), seed=st.integers(0, 10**6), learning_rate=st.none() | finite,
+    epochs=st.integers(1, 1000), train_samples=st.none() | st.integers(1, 10**6),
+    augmentation=st.none() | st.text(max_size=9), network_choices=options, hyperparameters=options,
+)  # fmt: skip
 
 
 def spec(rule: str = "bp", seed: int = 0, **changes: Any) -> Spec:

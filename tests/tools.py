@@ -26,9 +26,7 @@ def toy_task(input_shape: tuple[int, ...] = (1, 4, 4), classes: int = 3, samples
             parts.append(Split(means[targets] + 0.3 * noise, targets))
         return Splits(*parts)
 
-    return Task(
-        name="toy", version=1, kind="image", input_shape=input_shape, classes=classes, read=read
-    )
+    return Task(name="toy", version=1, kind="image", input_shape=input_shape, classes=classes, read=read)
 
 
 def toy_batch(
@@ -83,8 +81,6 @@ def gradients(model: Learner, batch: Batch) -> dict[str, Tensor]:
     with torch.enable_grad():
         outputs = model.network.bind(leaves)(batch.inputs, model.context())
         loss = model.loss.value(outputs, batch.targets).sum()
-    names = [
-        f"{b.name}.{k}" for b, own in zip(model.network.blocks, leaves, strict=True) for k in own
-    ]
+    names = [f"{b.name}.{k}" for b, own in zip(model.network.blocks, leaves, strict=True) for k in own]
     flat = [p for own in leaves for p in own.values()]
     return dict(zip(names, torch.autograd.grad(loss, flat), strict=True))

@@ -68,7 +68,8 @@ class WeightedBlock(Block):
         return self.synapses.transport(delta, self.weight if weight is None else weight)
 
     def measure(self, inputs: Tensor) -> tuple[Block, Tensor]:
-        h, statistics = self.preactivate(inputs), {}
+        h = self.preactivate(inputs)
+        statistics: dict[str, Tensor] = {}
         for stage in self.stages:
             own = stage.measure(h)
             statistics |= own
@@ -200,8 +201,6 @@ class ModuleBlock(Block):
         leaf = trace.inputs.detach().requires_grad_()
         return update, self._gradient(leaf, change, [leaf])[0]
 
-    def _gradient(
-        self, inputs: Tensor, delta: Tensor, leaves: Sequence[Tensor]
-    ) -> tuple[Tensor, ...]:
+    def _gradient(self, inputs: Tensor, delta: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
             return torch.autograd.grad(self.preactivate(inputs), leaves, delta)

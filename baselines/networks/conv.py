@@ -21,8 +21,6 @@ def conv(
     for number in range(depth):
         shape = blocks[-1].output_shape if blocks else input_shape
         channels = width * 2**number
-        blocks.append(
-            convolution(str(number), shape, channels, activation, normalisation, dropout, pooling)
-        )
+        blocks.append(convolution(str(number), shape, channels, activation, normalisation, dropout, pooling))
     shape = blocks[-1].output_shape if blocks else input_shape
     return (*blocks, linear(str(depth), shape, outputs))

@@ -68,9 +68,7 @@ ACTIVATIONS: Mapping[str, Function] = {
     ),
     "tanh": Function(torch.tanh, lambda change, h: aten.tanh_backward(change, h)),
     "sigmoid": Function(torch.sigmoid, lambda change, h: aten.sigmoid_backward(change, h)),
-    "elu": Function(
-        torch.nn.functional.elu, lambda change, h: aten.elu_backward(change, 1.0, 1, 1, True, h)
-    ),
+    "elu": Function(torch.nn.functional.elu, lambda change, h: aten.elu_backward(change, 1.0, 1, 1, True, h)),
     "gelu": Function(
         torch.nn.functional.gelu, lambda change, a: aten.gelu_backward(change, a), keeps="input"
     ),

@@ -47,7 +47,7 @@ class Linear:
         return {"weight": delta.mT @ inputs.flatten(2), "bias": delta.sum(1)}
 
     def transport(self, delta: Tensor, weight: Tensor) -> Tensor:
-        return (delta @ weight).unflatten(2, self.input_shape)
+        return (delta @ weight).view(*delta.shape[:2], *self.input_shape)
 
 
 @dataclass(frozen=True)
@@ -79,23 +79,23 @@ class Convolution:
 
     def forward(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return _stack(
-            torch.nn.functional.conv2d(h, w, b, self.stride, self.padding)
-            for h, w, b in zip(inputs, weight, bias, strict=True)
+            [
+                torch.nn.functional.conv2d(h, w, b, self.stride, self.padding)
+                for h, w, b in zip(inputs, weight, bias, strict=True)
+            ]
         )
 
     def update(self, inputs: Tensor, delta: Tensor) -> dict[str, Tensor]:
         like = delta.new_empty(()).expand(self.channels, inputs.shape[2], self.kernel, self.kernel)
         weight = _stack(
-            self._backward(d, h, like, (False, True, False))[1]
-            for d, h in zip(delta, inputs, strict=True)
+            [self._backward(d, h, like, (False, True, False))[1] for d, h in zip(delta, inputs, strict=True)]
         )
         return {"weight": weight, "bias": delta.sum((1, 3, 4))}
 
     def transport(self, delta: Tensor, weight: Tensor) -> Tensor:
         like = delta.new_empty(()).expand(delta.shape[1], *self.input_shape)
         return _stack(
-            self._backward(d, like, w, (True, False, False))[0]
-            for d, w in zip(delta, weight, strict=True)
+            [self._backward(d, like, w, (True, False, False))[0] for d, w in zip(delta, weight, strict=True)]
         )
 
     def _backward(
@@ -108,7 +108,6 @@ class Convolution:
         )
 
 
-def _stack(parts: object) -> Tensor:
+def _stack(tensors: list[Tensor]) -> Tensor:
     """Seeds back on their axis; a single one without a copy."""
-    tensors = list(parts)  # type: ignore[call-overload]
     return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)

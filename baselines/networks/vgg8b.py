@@ -28,9 +28,7 @@ def vgg8b(
         pooling = "max" if PLAN[place + 1] == "M" else None
         shape = blocks[-1].output_shape if blocks else input_shape
         name = str(len(blocks))
-        blocks.append(
-            convolution(name, shape, channels, activation, normalisation, dropout, pooling)
-        )
+        blocks.append(convolution(name, shape, channels, activation, normalisation, dropout, pooling))
     flat = "layer" if normalisation == "instance" else normalisation
     shape, name = blocks[-1].output_shape, str(len(blocks))
     blocks.append(linear(name, shape, hidden, activation, flat, dropout))

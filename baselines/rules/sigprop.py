@@ -46,7 +46,11 @@ class SignalPropagation(LearningRule):
     learn_generator: bool = True
 
     def __post_init__(self) -> None:
-        for field, known in (("loss", LOSSES), ("similarity", ("dot", "cosine")), ("entry", ("beside", "below"))):
+        for field, known in (
+            ("loss", LOSSES),
+            ("similarity", ("dot", "cosine")),
+            ("entry", ("beside", "below")),
+        ):
             if getattr(self, field) not in known:
                 raise unknown_name(f"sigprop {field}", getattr(self, field), known)
 

@@ -80,7 +80,9 @@ def test_a_torch_module_pulls_back_by_autograd() -> None:
 
 
 def test_a_torch_module_takes_no_feedback_weights() -> None:
-    block = bound(ModuleBlock(name="0", input_shape=(4,), build=lambda: torch.nn.Linear(4, 3).double(), shape=(3,)))
+    block = bound(
+        ModuleBlock(name="0", input_shape=(4,), build=lambda: torch.nn.Linear(4, 3).double(), shape=(3,))
+    )
     trace = block.forward(randn(SEEDS, 2, 4))
     with pytest.raises(CreditbenchError, match="no feedback"):
         block.pullback(trace, randn(SEEDS, 2, 3), weight=randn(SEEDS, 3, 4))
@@ -147,7 +149,9 @@ def test_vgg8b_has_as_many_parameters_as_its_authors_say(shape: tuple[int, ...],
     count = 0
     for block in blocks:
         synapses = block.synapses  # type: ignore[attr-defined]
-        inputs = synapses.input_shape[0] * 9 if len(synapses.output_shape) == 3 else _size(synapses.input_shape)
+        inputs = (
+            synapses.input_shape[0] * 9 if len(synapses.output_shape) == 3 else _size(synapses.input_shape)
+        )
         count += (inputs + 1) * synapses.output_shape[0]
     assert abs(count - parameters) < 0.05e6
 

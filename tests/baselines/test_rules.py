@@ -35,6 +35,8 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], close: fl
 
 # ------------------------------------------------------------------------------- bp, last-layer
 
+STEP = 1e-6  # of the difference quotient
+
 
 def test_bp_is_the_slope_of_the_loss() -> None:
     model, batch = learner(Backpropagation(), double=True, activation="tanh"), doubled(toy_batch())
@@ -42,15 +44,14 @@ def test_bp_is_the_slope_of_the_loss() -> None:
     for block in model.network.blocks:
         for name, parameter in block.parameters.items():
             direction = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)).double()
-            step = 1e-6
 
             def loss(sign: int, p: Tensor = parameter, d: Tensor = direction) -> float:
-                p += sign * step * d
+                p += sign * STEP * d
                 value = model.loss.value(model.network(batch.inputs), batch.targets).item()
-                p -= sign * step * d
+                p -= sign * STEP * d
                 return value
 
-            slope = (loss(1) - loss(-1)) / (2 * step)
+            slope = (loss(1) - loss(-1)) / (2 * STEP)
             assert slope == pytest.approx((found[f"{block.name}.{name}"] * direction).sum().item(), rel=1e-6)
 
 
@@ -137,7 +138,8 @@ def test_dfa_is_bp_with_one_hidden_layer_and_the_output_weights_for_feedback() -
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 def test_dfa_sends_the_output_error_to_every_hidden_block_by_itself(name: str) -> None:
-    task, options = toy_task((1, 8, 8)), {"mlp": {"depth": 3}, "conv": {"width": 3}}[name]
+    task = toy_task((1, 8, 8))
+    options: dict[str, Any] = {"mlp": {"depth": 3}, "conv": {"width": 3}}[name]
     model = learner(DirectFeedbackAlignment(), task, name, double=True, **options)
     batch = doubled(toy_batch(shape=(1, 8, 8)))
     feedback = {k: b.double() for k, b in model.state.carried.items()}
@@ -149,7 +151,9 @@ def test_dfa_sends_the_output_error_to_every_hidden_block_by_itself(name: str) -
         leaves = {k: p.clone().requires_grad_() for k, p in block.parameters.items()}
         output = block.bind(leaves).forward(inputs.detach(), model.context()).output
         wanted = torch.einsum("sbc,scu->sbu", error, feedback[block.name]).view_as(output)
-        for key, gradient in zip(leaves, torch.autograd.grad(output, list(leaves.values()), wanted), strict=True):
+        for key, gradient in zip(
+            leaves, torch.autograd.grad(output, list(leaves.values()), wanted), strict=True
+        ):
             assert torch.allclose(found[f"{block.name}.{key}"], gradient, atol=1e-12)
         inputs = trace.output
 
@@ -212,9 +216,11 @@ def test_sigprop_local_changes_are_the_slopes_of_the_pairwise_losses(loss: Any, 
 @pytest.mark.parametrize("entry", ["beside", "below"])
 @pytest.mark.parametrize("name", ["mlp", "conv"])
 @pytest.mark.parametrize("normalisation", [None, "layer"])
-def test_a_sigprop_step_is_local_losses_with_detached_layers(name: str, entry: Any, normalisation: Any) -> None:
+def test_a_sigprop_step_is_local_losses_with_detached_layers(
+    name: str, entry: Any, normalisation: Any
+) -> None:
     shape = (1, 8, 8)
-    options = {"mlp": {"width": 6, "depth": 3}, "conv": {"width": 3}}[name]
+    options: dict[str, Any] = {"mlp": {"width": 6, "depth": 3}, "conv": {"width": 3}}[name]
     rule = SignalPropagation(entry=entry)
     model = learner(rule, toy_task(shape), name, double=True, normalisation=normalisation, **options)
     model.state = State({k: v.double() for k, v in model.state.learned.items()})
@@ -257,7 +263,11 @@ def test_the_same_weights_carry_both_streams_of_sigprop() -> None:
     model, batch = learner(SignalPropagation(loss="l2")), toy_batch()
     whole = updates(model, batch)["1.weight"]
     h = model.network.blocks[0].forward(batch.inputs).output
-    t = model.network.blocks[0].activate(model.state.learned["generator"] + model.state.learned["offset"]).output
+    t = (
+        model.network.blocks[0]
+        .activate(model.state.learned["generator"] + model.state.learned["offset"])
+        .output
+    )
     second = model.network.blocks[1]
     parts = []
     for stream in (0, 1):

@@ -53,7 +53,6 @@ class KolenPollack(LearningRule):
             yield block, update
             yield block.name, update["weight"]
         yield network.blocks[0], network.blocks[0].update(traces[0], change)
-        return None
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,6 @@ class IncrementalPredictiveCoding(LearningRule):
                 h + self.rate * (errors[number] - pulled[number + 1][1])
                 for number, h in enumerate(values[:-1])
             ] + [values[-1]]
-        return None
 
 
 @dataclass(frozen=True)
@@ -110,9 +108,7 @@ class DiehlCook(LearningRule):
     def init(self, network: Network, context: Context) -> State:
         seeds, units, _ = network.blocks[0].weight.shape
         zeros = network.blocks[0].weight.new_zeros
-        return State(
-            carried={"theta": zeros(seeds, units), "votes": zeros(seeds, units, context.classes)}
-        )
+        return State(carried={"theta": zeros(seeds, units), "votes": zeros(seeds, units, context.classes)})
 
     def constrain(self, target: str, parameters: Tensors) -> Tensors:
         if "weight" not in parameters:

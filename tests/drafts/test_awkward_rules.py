@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from awkward_rules import DiehlCook, IncrementalPredictiveCoding, KolenPollack
+
 from creditbench.baselines.rules.fa import FeedbackAlignment
 from creditbench.suite.conformance import check
 from creditbench.suite.evaluate import score

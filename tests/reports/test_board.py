@@ -70,7 +70,7 @@ def test_a_cell_without_a_cost_has_none_and_not_zero(tmp_path: Path) -> None:
 
 
 def test_the_ratio_is_to_the_step_of_bp_on_the_same_machine(tmp_path: Path) -> None:
-    records = [run(0.9), cost(2e-3), run(0.8, rule="dfa"), cost(3e-3, "dfa")]
+    records: list[Record] = [run(0.9), cost(2e-3), run(0.8, rule="dfa"), cost(3e-3, "dfa")]
     bp, dfa = board_of(tmp_path, records)
     assert bp.step_ratio == pytest.approx(1.0)
     assert dfa.step_ratio == pytest.approx(1.5)
@@ -103,7 +103,7 @@ def test_the_ratio_needs_no_row_of_bp_on_the_board(tmp_path: Path) -> None:
 
 
 def test_the_ratio_is_to_the_bp_of_the_own_budget_where_there_are_several(tmp_path: Path) -> None:
-    records = [run(0.8, rule="dfa", epochs=10), cost(3e-3, "dfa", epochs=10)]
+    records: list[Record] = [run(0.8, rule="dfa", epochs=10), cost(3e-3, "dfa", epochs=10)]
     records += [cost(seconds, epochs=epochs) for epochs, seconds in ((5, 9e-3), (10, 1e-3), (20, 9e-3))]
     (row,) = board_of(tmp_path, records)
     assert row.step_ratio == pytest.approx(3.0)

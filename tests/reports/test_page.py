@@ -117,8 +117,10 @@ def test_figures_and_dashes_stand_in_their_columns(rows: list[BoardRow]) -> None
 
 def test_the_legend_says_how_it_was_measured_and_what_was_not(rows: list[BoardRow]) -> None:
     text = page(rows)
-    for words in ("after the last epoch", "scored once", "validation", "operator dispatch", "alive at one time",
-                  "not measured", "Energy", "creditbench 0.1.0", "Testing Processor", "fewer than 3 seeds"):  # fmt: skip
+    for words in (
+        "after the last epoch", "scored once", "validation", "operator dispatch", "alive at one time",
+        "not measured", "Energy", "creditbench 0.1.0", "Testing Processor", "fewer than 3 seeds",
+    ):  # fmt: skip
         assert words in text, words
 
 
@@ -152,6 +154,11 @@ def test_a_board_without_rows_says_so() -> None:
 
 def test_the_page_is_the_same_every_time(rows: list[BoardRow]) -> None:
     assert page(rows) == page(rows)
+
+
+def test_a_title_that_is_no_unicode_spoils_no_page(tmp_path: Path, rows: list[BoardRow]) -> None:
+    place = write_page(rows, tmp_path / "page.html", title="\udc80")
+    assert "<h1>?</h1>" in place.read_text(encoding="utf-8")
 
 
 def test_a_page_is_written_whole_or_not_at_all(

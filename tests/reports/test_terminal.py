@@ -47,7 +47,7 @@ def test_what_was_not_measured_is_a_dash_and_never_zero(rows: list[BoardRow]) ->
 
 def test_a_failed_cell_shows_its_status_and_its_reason(rows: list[BoardRow]) -> None:
     text = terminal(rows)
-    assert line_of(text, "dfa") == "dfa – – 0/1 – – – – – – failed".split()
+    assert line_of(text, "dfa") == ["dfa", "–", "–", "0/1", *["–"] * 6, "failed"]
     assert "dfa: failed: it broke" in text
 
 
@@ -102,7 +102,7 @@ def test_a_record_cannot_send_the_terminal_commands(tmp_path: Path) -> None:
 
 
 def test_times_of_two_machines_are_told_apart(tmp_path: Path) -> None:
-    records = [run(0.9), cost(2e-3), run(0.8, rule="dfa", machine=OTHER_MACHINE)]
+    records: list[Record] = [run(0.9), cost(2e-3), run(0.8, rule="dfa", machine=OTHER_MACHINE)]
     text = terminal(board_of(tmp_path, *records, cost(3e-3, "dfa", machine=OTHER_MACHINE)))
     assert line_of(text, "bp")[4:8] == ["1", "1.00", "2.00", "a"]
     assert line_of(text, "dfa")[4:8] == ["1", "–", "3.00", "b"]

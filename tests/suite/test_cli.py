@@ -149,9 +149,7 @@ def test_stopping_keeps_what_is_finished(
     assert "every finished record is kept" in capsys.readouterr().err
 
 
-def test_checking_a_rule_goes_clause_by_clause(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_checking_a_rule_goes_clause_by_clause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", "last-layer") == 0
     out = capsys.readouterr().out
     assert "All clauses hold." in out

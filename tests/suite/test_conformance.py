@@ -29,7 +29,6 @@ class Base(LearningRule):
         traces = network.forward(batch.inputs, context)
         last = network.blocks[-1]
         yield last, last.update(traces[-1], context.loss.gradient(traces[-1].output, batch.targets))
-        return None
 
 
 def broken(kind: type[LearningRule]) -> str:
@@ -40,15 +39,12 @@ def test_the_base_conforms() -> None:
     assert broken(Base) == ""
 
 
-
-
 def test_a_rule_that_writes_to_the_network_is_caught() -> None:
     @dataclass(frozen=True)
     class Writes(Base):
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             network.blocks[0].weight.mul_(1.01)
             yield from super().step(network, batch, state, context)
-            return None
 
     assert "changed the network's '0.weight' in place" in broken(Writes)
 
@@ -63,7 +59,6 @@ def test_a_rule_that_writes_to_its_state_or_the_batch_is_caught() -> None:
             state.carried["count"].add_(1)
             batch.inputs.add_(1)
             yield from Base.step(self, network, batch, state, context)
-            return None
 
     assert "changed the carried 'count' in place" in broken(Counts)
 
@@ -77,7 +72,6 @@ def test_a_rule_that_draws_globally_is_caught() -> None:
             for block, update in Base.step(self, network, batch, state, context):
                 yield block, {k: u * (1 + noise) for k, u in update.items()}  # type: ignore[union-attr]
             torch.rand(1)
-            return None
 
     state = torch.get_rng_state()
     found = broken(Draws)
@@ -91,7 +85,6 @@ def test_a_rule_that_mixes_seeds_is_caught_unless_it_asks_for_one() -> None:
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             for block, update in Base.step(self, network, batch, state, context):
                 yield block, {k: u + u.mean(0, keepdim=True) for k, u in update.items()}  # type: ignore[union-attr]
-            return None
 
     assert "when trained beside others" in broken(Mixes)
 
@@ -107,13 +100,11 @@ def test_wrong_names_and_nan_are_caught() -> None:
     class Misnames(Base):
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             yield network.blocks[-1], {"weigth": network.blocks[-1].weight}
-            return None
 
     @dataclass(frozen=True)
     class Breaks(Base):
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             yield network.blocks[-1], {"weight": network.blocks[-1].weight / 0}
-            return None
 
     assert "'weigth'" in broken(Misnames)
     assert "is not finite" in broken(Breaks)
@@ -138,7 +129,6 @@ def test_thawed_undescribed_and_greedy_rules_are_caught() -> None:
 
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             yield from ()
-            return None
 
     found = broken(Plain)
     assert "source is missing" in found

@@ -30,14 +30,10 @@ SHAPE = (1, 8, 8)
 
 def steps(rule: str, name: str, seeds: list[int], rates: list[float] | None = None) -> dict[str, Tensor]:
     """Three steps on batches that depend on the seed alone."""
-    model = learner(
-        load_rule(rule)(), toy_task(SHAPE), name, seeds, rates or [1e-3] * len(seeds), width=6
-    )
+    model = learner(load_rule(rule)(), toy_task(SHAPE), name, seeds, rates or [1e-3] * len(seeds), width=6)
     for step in range(3):
         parts = [toy_batch(shape=SHAPE, seed=100 * seed + step) for seed in seeds]
-        model.step(
-            Batch(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts]))
-        )
+        model.step(Batch(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts])))
     return model.tensors()
 
 

@@ -1,5 +1,8 @@
 """Counted operations and bytes against closed forms."""
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,13 +14,13 @@ from creditbench.suite.plan import load_rule
 from tools import learner, toy_batch, toy_task
 
 
-def counted(rule: str, batch: int, name: str = "mlp", **options: int) -> tuple[int, int]:
+def counted(rule: str, batch: int, name: str = "mlp", **options: Any) -> tuple[int, int]:
     """MACs of one training step and of one inference."""
     model = learner(load_rule(rule)(), toy_task((1, 4, 4), 3), name, **options)
     samples = toy_batch(samples=batch)
-    with creditbench.count_operations() as training:  # type: ignore[operator]
+    with creditbench.count_operations() as training:
         model.step(samples)
-    with creditbench.count_operations() as inference, torch.no_grad():  # type: ignore[operator]
+    with creditbench.count_operations() as inference, torch.no_grad():
         model.network(samples.inputs)
     assert not training.unknown
     return training.macs, inference.macs
@@ -29,7 +32,7 @@ def test_bp_costs_three_forward_passes_less_the_gradient_of_the_input(
     batch: int, width: int, depth: int
 ) -> None:
     sizes = [16, *[width] * depth, 3]
-    layers = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [a * b for a, b in itertools.pairwise(sizes)]
     training, inference = counted("bp", batch, width=width, depth=depth)
     assert inference == batch * sum(layers)
     assert training == batch * (3 * sum(layers) - layers[0])
@@ -39,7 +42,7 @@ def test_bp_costs_three_forward_passes_less_the_gradient_of_the_input(
 @given(st.integers(3, 40), st.integers(1, 50), st.integers(1, 4))
 def test_other_rules_cost_their_closed_forms(batch: int, width: int, depth: int) -> None:
     sizes = [16, *[width] * depth, 3]
-    layers = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [a * b for a, b in itertools.pairwise(sizes)]
     forward, hidden = batch * sum(layers), depth * width
     assert counted("fa", batch, width=width, depth=depth)[0] == 3 * forward - batch * layers[0]
     assert counted("dfa", batch, width=width, depth=depth)[0] == 2 * forward + batch * 3 * hidden
@@ -70,7 +73,7 @@ def test_a_convolution_pulls_back_for_twice_its_forward_pass(rule: str) -> None:
 
 def test_contractions_that_other_counters_leave_at_zero_are_counted() -> None:
     a, b, m = torch.ones(5), torch.ones(5), torch.ones(4, 5)
-    with creditbench.count_operations() as ops:  # type: ignore[operator]
+    with creditbench.count_operations() as ops:
         torch.dot(a, b)
         torch.mv(m, a)
         torch.addmv(torch.ones(4), m, a)
@@ -81,7 +84,7 @@ def test_contractions_that_other_counters_leave_at_zero_are_counted() -> None:
 def test_a_fused_operator_without_a_formula_is_named() -> None:
     with torch.random.fork_rng():
         lstm = torch.nn.LSTM(3, 4)
-    with creditbench.count_operations() as ops, torch.no_grad():  # type: ignore[operator]
+    with creditbench.count_operations() as ops, torch.no_grad():
         lstm(torch.ones(2, 1, 3))
     assert ops.macs > 0 or ops.unknown
 
@@ -111,7 +114,7 @@ def peak(rule: str, depth: int) -> int:
     with LiveBytes(there) as memory:
         standing = memory.live
         model.step(batch)
-    return memory.peak - standing
+    return int(memory.peak - standing)
 
 
 def test_the_memory_of_sigprop_is_flat_in_depth_and_that_of_bp_is_not() -> None:
