@@ -100,7 +100,7 @@ def _scores(rows: Sequence[BoardRow]) -> list[str]:
     return [
         ABSENT + " " * (room + 2)
         if row.score is None
-        else f"{percent(row.score)} {spread:<{room}}{FEW_MARK if row.few else ' '}"
+        else f"{percent(row.score)} {spread + FEW_MARK * row.few:<{room + 1}}"
         for row, spread in zip(rows, spreads, strict=True)
     ]
 

@@ -14,6 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
 
 import torch
@@ -94,10 +95,17 @@ class Task:
 
     def prepare(self, stored: Tensor) -> Tensor:
         """Stored samples [..., *input_shape] as float network inputs of the same shape."""
-        trailing = (1,) * (len(self.input_shape) - 1)
-        offset = torch.tensor(self.offset, device=stored.device).view(-1, *trailing)
-        scale = torch.tensor(self.scale, device=stored.device).view(-1, *trailing)
+        offset, scale = _affine(self.offset, self.scale, len(self.input_shape), stored.device)
         return (stored.to(torch.float32) - offset) / scale
+
+
+@lru_cache(maxsize=16)
+def _affine(
+    offset: tuple[float, ...], scale: tuple[float, ...], dimensions: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Constants on the device, made once: on an accelerator each would be a transfer per batch."""
+    shape = (-1, *(1,) * (dimensions - 1))
+    return torch.tensor(offset, device=device).view(shape), torch.tensor(scale, device=device).view(shape)
 
 
 @dataclass(frozen=True)

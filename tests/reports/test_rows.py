@@ -1,4 +1,4 @@
-"""What a folder holds, as a table, as JSON and as CSV."""
+"""The rows of a frame as strict JSON and as CSV."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from typing import Any
 import pytest
 from records import cost, run
 
-from creditbench.reports.leaderboard import board, json_rows, terminal
-from creditbench.reports.show import show
-from creditbench.suite.errors import CreditbenchError
+from creditbench.reports.leaderboard import json_rows
 from creditbench.suite.frame import load_results
 from creditbench.suite.store import Store
 
@@ -37,7 +35,7 @@ def strict(text: str) -> Any:
 
 
 def test_json_is_strict_with_one_object_per_seed_and_every_column(folder: Path) -> None:
-    rows = strict(show(folder, "json"))
+    rows = strict(json_rows(load_results(folder)))
     frame = load_results(folder)
     assert [list(row) for row in rows] == [list(frame.columns)] * 2
     bp, dfa = rows
@@ -49,7 +47,7 @@ def test_json_is_strict_with_one_object_per_seed_and_every_column(folder: Path) 
 
 
 def test_whole_numbers_stay_whole_in_json(folder: Path) -> None:
-    text = show(folder, "json")
+    text = json_rows(load_results(folder))
     row = strict(text)[0]
     for name in ("seed", "epochs", "batch_size", "peak_bytes", "parameters", "train_samples", "task_version"):
         assert type(row[name]) is int, name
@@ -68,27 +66,15 @@ def test_infinity_is_refused_and_never_written(folder: Path) -> None:
 
 
 def test_csv_has_the_same_rows(folder: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(show(folder, "csv"), newline="")))
+    rows = list(csv.DictReader(io.StringIO(load_results(folder).to_csv(index=False), newline="")))
     assert list(rows[0]) == list(load_results(folder).columns)
     assert [row["score"] for row in rows] == ["0.98", ""]
     assert rows[1]["reason"] == 'a "quoted", broken\nreason – <b>'
 
 
-def test_the_table_is_the_board(folder: Path) -> None:
-    assert show(folder) == terminal(board(load_results(folder)))
-
-
-@pytest.mark.parametrize("form", ["table", "json", "csv"])
-def test_a_folder_without_results_says_what_to_do(tmp_path: Path, form: Any) -> None:
-    with pytest.raises(CreditbenchError, match="creditbench run quickstart"):
-        show(tmp_path, form)
-    with pytest.raises(CreditbenchError, match="creditbench run quickstart"):
-        show(tmp_path / "missing", form)
-
-
 def test_reports_never_import_torch() -> None:
     program = (
-        "import sys, creditbench.reports.show, creditbench.reports.leaderboard as b; b.page([]);"
+        "import sys, creditbench.reports.leaderboard as b; b.page([]); b.terminal([]);"
         "import pandas; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
