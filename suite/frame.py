@@ -17,6 +17,7 @@ RUN_COLUMNS = (
     "task", "network", "rule", "hyperparameters", "network_choices", "learning_rate", "seed", "status",
     "reason", "score", "validation_score", "best_epoch", "best_score", "epochs", "batch_size",
     "train_samples", "train_seconds", "schedule", "augmentation", "task_version", "protocol",
+    "metric", "higher_is_better",
 )  # fmt: skip
 COST_COLUMNS = (
     "step_seconds", "inference_seconds_per_sample", "peak_bytes", "parameters", "learned_parameters",

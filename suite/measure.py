@@ -61,7 +61,7 @@ def measure(cell: Cell, spec: Spec) -> Cost:
         learned_parameters=sum(t.numel() for t in model.state.learned.values()),
         train_macs_per_sample=training.macs / samples,
         inference_macs_per_sample=inferring.macs / samples,
-        uncounted_operations=dict(training.unknown),
+        uncounted_operations=dict(training.unknown + inferring.unknown),
     )
 
 

@@ -38,6 +38,8 @@ class Run:
     spec: Spec
     status: Status
     reason: str | None = None
+    metric: str = "accuracy"  # what the scores are; accuracy is a fraction in [0, 1]
+    higher_is_better: bool = True
     score: float | None = None  # test metric after the last epoch
     validation_score: float | None = None  # validation metric after the last epoch
     best_epoch: int | None = None  # chosen on validation
@@ -64,7 +66,7 @@ class Cost:
     learned_parameters: int  # of the rule: feedback that learns, generators, heads
     train_macs_per_sample: float
     inference_macs_per_sample: float
-    uncounted_operations: Mapping[str, int]  # operators that may hide MACs: name -> calls in a step
+    uncounted_operations: Mapping[str, int]  # that may hide MACs: name -> calls in a step and inference
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

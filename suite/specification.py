@@ -49,6 +49,9 @@ class Spec:
         if type(rate) is int:  # 1 and 1.0 are one rate, so they get one key
             object.__setattr__(self, "learning_rate", float(rate))
 
+    def __hash__(self) -> int:
+        return hash(self.key)
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -106,6 +109,8 @@ def parse_label(label: str) -> tuple[str, dict[str, Any]]:
             raise CreditbenchError(
                 f"'{item}' in '{label}' is not an option; write name:option=value,option=value."
             )
+        if key in parsed:
+            raise CreditbenchError(f"'{label}' gives {key} twice; leave one out.")
         parsed[key] = parse_value(value)
     return name, parsed
 

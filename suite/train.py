@@ -113,7 +113,8 @@ def train(
     tops = best.scored(lambda model: _score(model, cell, "test")) if scores is not None else None
     trained = []
     for place, spec in enumerate(specs):
-        run = Run(spec, "ok", curve=tuple(curves[place]), digest=digests[place])
+        run = Run(spec, "ok", metric=cell.task.metric, higher_is_better=cell.task.higher_is_better)
+        run = replace(run, curve=tuple(curves[place]), digest=digests[place])
         run = replace(run, train_seconds=seconds / len(specs))
         if place in ended:
             status, reason = ended[place]

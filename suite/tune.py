@@ -45,7 +45,7 @@ def tune(
 ) -> Iterator[str]:
     """Tunes every rule on every cell of a suite; yields a line for each and writes folder/RULE.toml.
 
-    What the folder already holds with the same number of trials is not tuned again."""
+    What the folder already holds with the same trials and budget is not tuned again."""
     chosen = narrowed(read_suite(suite), tasks, networks, rules)
     folder.mkdir(parents=True, exist_ok=True)
     for part in chosen.parts:
@@ -54,9 +54,6 @@ def tune(
             path = folder / f"{spec.rule}.toml"
             stored = {(entry["task"], entry["network"]): entry for entry in entries_of(path)}
             place = (spec.task, parse_label(spec.network)[0])
-            if stored.get(place, {}).get("provenance", {}).get("trials") == trials:
-                yield f"{spec.rule} on {spec.task}, {spec.network}: tuned already"
-                continue
             spec = dataclasses.replace(
                 spec,
                 seed=SEED,
@@ -65,6 +62,9 @@ def tune(
                 network_choices={},
                 hyperparameters={},
             )
+            if place in stored and _budget(stored[place]["provenance"]) == _asked(spec, trials):
+                yield f"{spec.rule} on {spec.task}, {spec.network}: tuned already"
+                continue
             started = time.perf_counter()
             runs = _study(cell, spec, trials, choose_device(device))
             seconds = time.perf_counter() - started
@@ -122,6 +122,15 @@ def _plain(origin: Origin) -> Origin:
     if not isinstance(origin.rule, str):
         return origin
     return dataclasses.replace(origin, rule=parse_label(origin.rule)[0])
+
+
+def _asked(spec: Spec, trials: int) -> tuple[Any, ...]:
+    """What a study was given, as its provenance says it."""
+    return (trials, spec.epochs, spec.train_samples or "all", spec.batch_size)
+
+
+def _budget(provenance: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(provenance.get(key) for key in ("trials", "epochs", "train_samples", "batch_size"))
 
 
 def _merit(run: Run) -> tuple[float, float]:
