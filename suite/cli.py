@@ -122,10 +122,9 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _verdict(summary: Summary) -> int:
     """Says what did not work; 1 if anything failed, or if all that was asked for had to be skipped."""
-    for sentence in summary.skipped + summary.failures:
+    for sentence in summary.sentences():
         print(f"creditbench: {sentence}", file=sys.stderr)
-    nothing = len(summary.skipped) == len(summary.keys)
-    return 1 if summary.failures or nothing else 0
+    return 1 if summary.failed or summary.skipped == len(summary.keys) else 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

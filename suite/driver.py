@@ -14,10 +14,10 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.execute import inline
-from creditbench.suite.fingerprint import fingerprint
+from creditbench.suite.fingerprint import MEASURING, fingerprint
 from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
-from creditbench.suite.record import Cost, Run
+from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.store import Store
 from creditbench.suite.train import Trained
@@ -62,8 +62,30 @@ class Summary:
     keys: list[str] = field(default_factory=list)  # of all runs of the suite, stored ones included
     trained: int = 0
     kept: int = 0
-    failures: list[str] = field(default_factory=list)  # one sentence per cell
-    skipped: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)  # one sentence per record
+    troubles: dict[tuple[str, Status, str | None], list[int]] = field(default_factory=dict)
+
+    def note(self, run: Run) -> None:
+        """Keeps in mind what did not end well: cell, status and reason, and which seeds."""
+        if run.status != "ok":
+            self.troubles.setdefault((_name(run.spec), run.status, run.reason), []).append(run.spec.seed)
+
+    @property
+    def skipped(self) -> int:
+        """Runs that a rule said it could not do."""
+        return sum(len(s) for (_, status, _), s in self.troubles.items() if status == "skipped")
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything went wrong that was not said in advance."""
+        return bool(self.unreadable) or any(status != "skipped" for _, status, _ in self.troubles)
+
+    def sentences(self) -> list[str]:
+        """One for each cell and reason."""
+        return self.unreadable + [
+            f"{cell}, seed {', '.join(map(str, seeds))}: {status}: {reason}"
+            for (cell, status, reason), seeds in self.troubles.items()
+        ]
 
 
 def choose_device(name: str) -> torch.device:
@@ -86,25 +108,24 @@ def run_cells(
     todo: list[Group] = []
     stored = 0
     for cell in cells:
-        code = fingerprint(_files(cell.origin), torch.__version__)
-        groups, done = _groups(cell, store, device, code, summary)
+        groups, done = _groups(cell, store, device, summary)
         todo += groups
         stored += len(done)
         for run in done:
-            _note(summary, run)
+            summary.note(run)
     summary.kept = stored
     observer.planned(len(summary.keys), stored)
     for group, outcome in inline(_announced(todo, observer), observer.progress):
         if isinstance(outcome, Trained):
             store.put(outcome.run, outcome.predictions)
             summary.trained += 1
-            _note(summary, outcome.run)
+            summary.note(outcome.run)
             observer.finished(outcome.run, kept=False)
         elif isinstance(outcome, Revalidated):
             store.revalidate(outcome.spec, group.fingerprint, outcome.deviation)
             summary.kept += 1
             if (kept := store.get(outcome.spec)) is not None:
-                _note(summary, kept)
+                summary.note(kept)
                 observer.finished(kept, kept=True)
         elif isinstance(outcome, Cost):
             store.put(outcome)
@@ -120,11 +141,13 @@ def _announced(groups: Sequence[Group], observer: Observer) -> Iterator[Group]:
 
 
 def _groups(
-    cell: Planned, store: Store, device: torch.device, code: str, summary: Summary
+    cell: Planned, store: Store, device: torch.device, summary: Summary
 ) -> tuple[list[Group], list[Run]]:
     """The work that is left of a cell, and the runs that need none.
 
     A record that cannot be read is neither: it is left as it lies and named."""
+    code = fingerprint(_files(cell.origin), torch.__version__)
+    measuring = fingerprint(_files(cell.origin), torch.__version__, MEASURING)
     done: list[Run] = []
     missing: list[Spec] = []
     previous = {}
@@ -132,7 +155,7 @@ def _groups(
         try:
             run = store.get(spec)
         except CreditbenchError as error:
-            summary.failures.append(str(error))
+            summary.unreadable.append(str(error))
             continue
         finished = run is not None and run.status in ("ok", "diverged", "skipped")
         if run is not None and finished and store.is_valid(run, code):
@@ -156,11 +179,11 @@ def _groups(
     try:
         cost = store.get_cost(cell.specs[0], machine(device))
     except CreditbenchError as error:
-        summary.failures.append(str(error))
+        summary.unreadable.append(str(error))
         return groups, done
-    if cost is None or cost.fingerprint != code:
+    if cost is None or cost.fingerprint != measuring:
         if not all(run.status == "skipped" for run in done) or missing:
-            groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, code))
+            groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, measuring))
     return groups, done
 
 
@@ -207,10 +230,3 @@ def _files(origin: Origin) -> list[Path]:
 
 def _name(spec: Spec) -> str:
     return f"{spec.rule} on {spec.task}, {spec.network}"
-
-
-def _note(summary: Summary, run: Run) -> None:
-    if run.status == "ok":
-        return
-    sentence = f"{_name(run.spec)}, seed {run.spec.seed}: {run.status}: {run.reason}"
-    (summary.skipped if run.status == "skipped" else summary.failures).append(sentence)

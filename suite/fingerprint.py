@@ -16,15 +16,16 @@ from pathlib import Path
 
 ROOT = "creditbench."
 TRAINING = "creditbench.suite.train"
+MEASURING = "creditbench.suite.measure"
 # They carry results and cannot change them.
 BYSTANDERS = {"creditbench.suite.errors", "creditbench.suite.record", "creditbench.suite.specification"}
 
 
-def fingerprint(files: Iterable[Path], torch_version: str) -> str:
-    """12 hexadecimal digits over the code reached from `files` and from the training loop."""
+def fingerprint(files: Iterable[Path], torch_version: str, root: str = TRAINING) -> str:
+    """12 hexadecimal digits over the code reached from `files` and from a module of the harness."""
     digest = hashlib.sha256(".".join(torch_version.split(".")[:2]).encode())
     reached: dict[Path, str] = {}
-    for start in (*files, _file_of(TRAINING)):
+    for start in (*files, _file_of(root)):
         if start is not None:
             _follow(start.resolve(), reached)
     for text in sorted(reached.values()):

@@ -15,7 +15,7 @@ LOSSES = ("top-k", "max-all", "max-rand", "input-label", "l2")
 
 @dataclass(frozen=True)
 class SignalPropagation(LearningRule):
-    """Learning by a forward pass alone (Kohan, Rietman & Siegelmann 2022, sections II and III):
+    """Learning by a forward pass alone (Kohan, Rietman & Siegelmann 2022):
 
         h_1 = f(W_1 x + b_1)              t_1 = f(S_1 c + d_1)
         h_l = f(W_l h_{l-1} + b_l)        t_l = f(W_l t_{l-1} + b_l)        l = 2, 3, ...
@@ -27,7 +27,7 @@ class SignalPropagation(LearningRule):
 
         top-k, max-all, max-rand    -Σ_j T_ij log softmax_j(y_i)    j: the targets of the batch's samples
         input-label                 -log softmax_c(y_i)             c: the classes
-        l2                          |h - t|²                        collapses to a constant; an ablation
+        l2                          |h - t|²                        any constant is an optimum; an ablation
 
     T marks the positives: samples of the own class. As they share one target, min(k, members) of them,
     normalised (top-k), weigh the same for every k, and the same as one at random (max-rand); max-all

@@ -275,7 +275,42 @@ def test_an_unreadable_record_is_named_kept_and_stops_nothing_else(tmp_path: Pat
     path.write_text(half := path.read_text()[:100])
     summary = execute(None, "digits", None, "last-layer", 3, 1, None, "cpu", folder)
     assert (summary.trained, summary.kept) == (1, 1)
-    assert [path.name in sentence for sentence in summary.failures] == [True]
+    assert [path.name in sentence for sentence in summary.unreadable] == [True]
     assert path.read_text() == half  # whose it is, is for its owner to say
     with pytest.raises(CreditbenchError, match="is not a readable record"):
         creditbench.load_results(folder)
+
+
+def test_what_went_wrong_is_said_once_for_all_seeds(tmp_path: Path) -> None:
+    from creditbench.suite.api import execute
+
+    broken = write(tmp_path, RULE.replace("yield last,", "yield last, 1 / 0 *"))
+    for _ in range(2):  # a failure is tried again
+        summary = execute(None, "digits", None, broken, 2, 1, None, "cpu", tmp_path / "r")
+        (sentence,) = summary.sentences()
+        assert sentence.startswith("mine on digits, mlp, seed 0, 1: failed: ZeroDivisionError")
+        assert summary.trained == 2
+        assert summary.failed
+
+
+def test_a_cost_is_measured_again_when_what_measures_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import creditbench.suite.driver as module
+    from creditbench.suite.fingerprint import MEASURING, fingerprint
+
+    folder = tmp_path / "r"
+    again("last-layer", folder, seeds=1)
+    (cost,) = [p for p in Store(folder).paths() if p.name.startswith("cost")]
+    before = cost.read_text()
+    again("last-layer", folder, seeds=1)
+    assert cost.read_text() == before
+    changed = {MEASURING: "0" * 12}
+    monkeypatch.setattr(
+        module,
+        "fingerprint",
+        lambda files, torch, *root: changed[root[0]] if root else fingerprint(files, torch),
+    )
+    watch = again("last-layer", folder, seeds=1)
+    assert watch.trained == []
+    assert cost.read_text() != before
