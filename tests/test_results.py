@@ -1,0 +1,82 @@
+"""The committed reference records: whole, tuned, as good as they must be, and shown in the README."""
+
+from pathlib import Path
+
+import pytest
+
+import creditbench
+from creditbench.reports.leaderboard import board, terminal
+from creditbench.suite import registry
+from creditbench.suite.plan import plan, read_suite
+
+
+@pytest.fixture(scope="module")
+def folder(root: Path) -> Path:
+    return root / "results"
+
+
+@pytest.mark.parametrize("suite", ["quickstart", "images"])
+def test_every_run_of_the_reference_suites_is_there_and_ended_well(suite: str, folder: Path) -> None:
+    frame = creditbench.load_results(folder).set_index("key")
+    for cell in plan(read_suite(suite)):
+        assert len(cell.specs) >= 3
+        for spec in cell.specs:
+            assert frame.loc[spec.key, "status"] == "ok", spec
+            assert frame.loc[spec.key, "step_seconds"] > 0, spec
+
+
+def test_reference_runs_are_tuned_on_the_cell_they_stand_in(folder: Path) -> None:
+    frame = creditbench.load_results(folder)
+    for row in frame.to_dict("records"):
+        assert row["recipe"] == f"{row['task']}/{row['network']}"
+
+
+def test_every_rule_of_a_cell_had_the_same_trials(root: Path) -> None:
+    import tomllib
+
+    budgets: dict[tuple[str, str], set[tuple[object, ...]]] = {}
+    for rule in registry.table("rule"):
+        text = (root / "baselines" / "recipes" / f"{rule}.toml").read_text(encoding="utf-8")
+        for entry in tomllib.loads(text)["recipe"]:
+            told = entry["provenance"]
+            budget = (told["trials"], told["epochs"], told["train_samples"], len(told["tried"]))
+            budgets.setdefault((entry["task"], entry["network"]), set()).add(budget)
+    assert len(budgets) >= 6
+    assert all(len(own) == 1 for own in budgets.values())
+
+
+# What an experienced hand reaches with each rule on mlp in ten epochs, in per cent.
+LEAST = {
+    ("mnist", "bp"): 98.0, ("mnist", "fa"): 97.3, ("mnist", "dfa"): 97.3, ("mnist", "sigprop"): 96.5,
+    ("fashion-mnist", "bp"): 89.2, ("fashion-mnist", "fa"): 87.9, ("fashion-mnist", "dfa"): 88.2,
+    ("fashion-mnist", "sigprop"): 87.0,
+    ("digit-sums", "bp"): 88.0, ("digit-sums", "fa"): 80.0, ("digit-sums", "dfa"): 80.0,
+    ("digit-sums", "sigprop"): 60.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("task", "rule"), sorted(LEAST))
+def test_reference_scores_are_as_good_as_they_must_be(task: str, rule: str, folder: Path) -> None:
+    frame = creditbench.load_results(folder)
+    cell = frame[(frame["task"] == task) & (frame["rule"] == rule) & (frame["network"] == "mlp")]
+    assert 100 * cell["score"].mean() >= LEAST[task, rule]
+
+
+def test_the_readme_shows_the_board_of_the_reference_records(root: Path, folder: Path) -> None:
+    shown = terminal(board(creditbench.load_results(folder)))
+    assert f"```\n{shown}\n```" in (root / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_commands_and_the_rule_of_the_readme_work(root: Path, tmp_path: Path) -> None:
+    from creditbench.suite.cli import _parser
+    from creditbench.suite.conformance import check
+
+    text = (root / "README.md").read_text(encoding="utf-8")
+    code = next(b for b in text.split("```python\n") if b.startswith("from dataclasses")).partition("```")[0]
+    path = tmp_path / "my_rule.py"
+    path.write_text(code)
+    assert not [c for c in check(f"{path}:MyRule") if c.holds is False]
+    lines = [line for line in text.splitlines() if line.startswith("creditbench ")]
+    assert len(lines) >= 8
+    for line in lines:
+        _parser().parse_args(line.partition("#")[0].split()[1:])
