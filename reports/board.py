@@ -164,7 +164,7 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         variant=variant,
         settings=settings,
         budget=budget,
-        tuned=None if None in recipes else recipes != {"default"},
+        tuned=None if None in recipes else recipes.isdisjoint({"default", "published"}),
         cell=first["cell"],
         seeds=tuple(seed["seed"] for seed in cell),
         scores=scores,

@@ -22,7 +22,7 @@ class Recipe:
     learning_rate: float = DEFAULT_LEARNING_RATE
     network_choices: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    origin: str = "default"  # or "task/network" that it was tuned on
+    origin: str = "default"  # "task/network" that it was tuned on, or "published" by the rule's authors
 
 
 def folder() -> Traversable:
@@ -50,6 +50,6 @@ def recipe(rule: str, task: str, network: str) -> Recipe:
                 entry["learning_rate"],
                 entry.get("network_choices", {}),
                 entry.get("hyperparameters", {}),
-                f"{task}/{name}",
+                "published" if "published" in entry["provenance"] else f"{task}/{name}",
             )
     return Recipe()

@@ -176,15 +176,19 @@ def _entry(spec: Spec, best: Run, runs: Sequence[Run], seconds: float) -> dict[s
 
 def _write(path: Path, entries: list[dict[str, Any]]) -> None:
     """A recipe file: plain TOML, sorted, one trial a line."""
-    lines = ["# Written by `creditbench tune`: chosen on validation data, never on test data."]
+    lines = [
+        "# Written by `creditbench tune`: chosen on validation data, never on test data. An entry whose",
+        "# provenance says `published` was not tuned here but taken from the rule's authors.",
+    ]
     for entry in sorted(entries, key=lambda entry: (entry["task"], entry["network"])):
         provenance = dict(entry["provenance"])
-        tried = provenance.pop("tried")
+        tried = provenance.pop("tried", None)
         lines += ["", "[[recipe]]"]
         lines += [f"{key} = {_toml(value)}" for key, value in entry.items() if key != "provenance"]
         lines += ["", "[recipe.provenance]"]
         lines += [f"{key} = {_toml(value)}" for key, value in provenance.items()]
-        lines += ["tried = [", *(f"    {_toml(trial)}," for trial in tried), "]"]
+        if tried is not None:
+            lines += ["tried = [", *(f"    {_toml(trial)}," for trial in tried), "]"]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -39,6 +39,8 @@ def test_every_rule_of_a_cell_had_the_same_trials(root: Path) -> None:
         text = (root / "baselines" / "recipes" / f"{rule}.toml").read_text(encoding="utf-8")
         for entry in tomllib.loads(text)["recipe"]:
             told = entry["provenance"]
+            if "published" in told:
+                continue
             budget = (told["trials"], told["epochs"], told["train_samples"], len(told["tried"]))
             budgets.setdefault((entry["task"], entry["network"]), set()).add(budget)
     assert len(budgets) >= 6
