@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.losses import loss
 from creditbench.suite.optimizer import Optimizer
+from creditbench.suite.phases import mark_phase, phase
 from creditbench.suite.seeds import SeededNoise, generator
 from creditbench.suite.types import (
     Batch,
@@ -87,12 +89,16 @@ class Learner:
     def step(self, batch: Batch, watch: Watch | None = None) -> None:
         """One batch: each update is applied as soon as the rule yields it.
 
-        Raises CreditbenchError for updates of unknown names or wrong shapes."""
+        For counters, a block's forward pass is "forward", applying is "update" and all else of a rule's
+        step is "credit", unless the rule marks it. Raises CreditbenchError for updates of unknown names or
+        wrong shapes."""
         self.optimizer.set_progress(self.done / self.steps)
         generator = self.rule.step(self.network, batch, self.state, self.context())
+        rules_own = contextvars.copy_context()  # a phase that the rule is in stays its own while it waits
+        rules_own.run(mark_phase, "credit")
         while True:
             try:
-                target, update = next(generator)
+                target, update = rules_own.run(next, generator)
             except StopIteration as end:
                 if end.value is not None:
                     self.state = State(self.state.learned, end.value)
@@ -101,7 +107,8 @@ class Learner:
                 raise self._not_pairs(error) from error
             if watch is not None:
                 watch(target, update)
-            self.optimizer.apply(target, update)
+            with phase("update"):
+                self.optimizer.apply(target, update)
             del target, update  # a streaming rule's memory must not be held here
         self.done += 1
 

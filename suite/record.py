@@ -66,7 +66,7 @@ class Cost:
     learned_parameters: int  # of the rule: feedback that learns, generators, heads
     train_macs_per_sample: float
     inference_macs_per_sample: float
-    uncounted_operations: Mapping[str, int]  # that may hide MACs: name -> calls in a step and inference
+    uncounted_operations: Mapping[str, int]  # without a price: name -> elements in a step and inference
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,6 +1,6 @@
 """The contract: what a task, a network, a learning rule and a step of learning are.
 
-Everything of ours imports this file and it imports nothing of ours but the error type.
+Everything of ours imports this file and it imports nothing of ours but the error type and the phases.
 
 **The seed axis.** Every tensor that belongs to a network in training has a leading seed axis:
 activities [seed, batch, features], weights [seed, out, in], images [seed, batch, channels, height,
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.phases import in_phase
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
@@ -171,6 +172,11 @@ class Block(ABC):
     input_shape: Shape
     parameters: Tensors = field(default_factory=dict)
     statistics: Tensors = field(default_factory=dict)  # of normalisation, for inference
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in {"forward", "preactivate", "activate"} & vars(cls).keys():
+            setattr(cls, name, in_phase("forward")(vars(cls)[name]))
 
     @property
     @abstractmethod

@@ -12,6 +12,8 @@ import creditbench
 from creditbench.suite.api import run
 from creditbench.suite.frame import load_results
 from creditbench.suite.operations import count_operations
+from creditbench.suite.phases import phase
+from creditbench.suite.spikes import declare_spikes
 
 if TYPE_CHECKING:  # a checker that believed in every name would call this comment unused
     creditbench.runn  # type: ignore[attr-defined]  # noqa: B018
@@ -42,10 +44,13 @@ def test_public_names_are_those_of_the_suite() -> None:
     assert creditbench.run is run
     assert creditbench.load_results is load_results
     assert creditbench.count_operations is count_operations
+    assert creditbench.phase is phase
+    assert creditbench.declare_spikes is declare_spikes
 
 
 def test_dir_lists_the_public_names_and_each_exists() -> None:
-    assert set(dir(creditbench)) == {"__version__", "count_operations", "load_results", "run"}
+    names = {"count_operations", "declare_spikes", "load_results", "phase", "run"}
+    assert set(dir(creditbench)) == {"__version__", *names}
     for name in dir(creditbench):
         assert getattr(creditbench, name)
 

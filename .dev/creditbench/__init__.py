@@ -1,8 +1,8 @@
 """creditbench: the benchmark and evaluation suite for learning rules.
 
-`run` trains and measures, `load_results` reads what was stored, `count_operations` counts the
-multiply-accumulates of any torch code. Importing this imports nothing heavy: a name is looked up when it
-is used.
+`run` trains and measures, `load_results` reads what was stored, `count_operations` counts the operations of
+any torch code, of which `phase` says what they are for and `declare_spikes` which tensors are spikes.
+Importing this imports nothing heavy: a name is looked up when it is used.
 """
 
 from importlib import import_module
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from creditbench.suite.api import run as run
     from creditbench.suite.frame import load_results as load_results
     from creditbench.suite.operations import count_operations as count_operations
+    from creditbench.suite.phases import phase as phase
+    from creditbench.suite.spikes import declare_spikes as declare_spikes
 
 __version__ = "0.1.0"
 
@@ -19,6 +21,8 @@ _PUBLIC = {
     "run": "creditbench.suite.api",
     "load_results": "creditbench.suite.frame",
     "count_operations": "creditbench.suite.operations",
+    "phase": "creditbench.suite.phases",
+    "declare_spikes": "creditbench.suite.spikes",
 }
 
 

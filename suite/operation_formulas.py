@@ -1,0 +1,286 @@
+"""Prices of all that is neither contraction nor pointwise: reductions, normalisation, losses, pooling,
+random numbers, optimizers, solvers. And the operators that are free: views, copies, fills.
+
+A price takes an operator's arguments by name and its result; None: not priced for these arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from creditbench.suite.contractions import Values, Work
+from creditbench.suite.pointwise import work_of
+
+Price = Callable[[Values, Any], Work | None]
+
+# Without traffic: they describe memory that is there, or set memory aside.
+VIEWS = frozenset(
+    """_unsafe_view _reshape_alias unsafe_split unsafe_split_with_sizes unsafe_chunk lift_fresh lift alias
+    detach detach_ squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ as_strided_ set_ resize_ empty
+    empty_like empty_strided new_empty new_empty_strided is_same_size _has_same_storage_numel
+    _linalg_check_errors _assert_async is_pinned requires_grad_ _fw_primal _make_dual _unpack_dual
+    sym_size sym_numel sym_stride sym_storage_offset is_contiguous _nested_tensor_size
+    _coalesced_ _indices _values indices values""".split()
+)
+# Fills: written and not read.
+FILLS = frozenset(
+    """zeros ones full eye arange linspace scalar_tensor zeros_like ones_like full_like new_zeros new_ones
+    new_full zero zero_ fill_ fill tril_indices triu_indices""".split()
+)
+# Copies: of as much as comes out.
+COPIES = frozenset(
+    """clone _to_copy copy copy_ cat stack repeat repeat_interleave flip roll tril triu constant_pad_nd
+    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d im2col unfold_copy expand_copy
+    index index_select gather embedding take masked_select slice_scatter select_scatter diagonal_scatter
+    as_strided_scatter slice_backward select_backward diag_embed pixel_shuffle pixel_unshuffle
+    channel_shuffle _to_sparse _to_dense contiguous positive scatter index_copy _local_scalar_dense item
+    value_selecting_reduction_backward""".split()
+)
+# Of which only as much is read from the first argument as comes out.
+GATHERS = frozenset(["index", "index_select", "gather", "embedding", "take", "masked_select"])
+# In which only as much of the first argument is touched as is brought there (the argument named).
+SCATTERS = {
+    "scatter_": "src", "scatter_add_": "src", "index_add_": "source", "index_put_": "values",
+    "index_copy_": "source",
+}  # fmt: skip
+
+
+def _first(out: Any) -> Tensor:
+    return out if isinstance(out, Tensor) else next(t for t in out if isinstance(t, Tensor))
+
+
+def _reduction(per_step: str, per_input: str = "", per_output: str = "") -> Callable[[Values, Any], Work]:
+    """n inputs into m outputs: n - m steps, and something for every input and every output."""
+
+    def price(v: Values, out: Any) -> Work:
+        n, m = v["self"].numel(), _first(out).numel()
+        counts = dict.fromkeys("amcdt", 0)
+        for letters, times in ((per_step, max(n - m, 0)), (per_input, n), (per_output, m)):
+            for letter in letters:
+                counts[letter] += times
+        return _merge(*(work_of(letter, count) for letter, count in counts.items() if count))
+
+    return price
+
+
+def _merge(*works: Work) -> Work:
+    total: Work = {}
+    for work in works:
+        for key, count in work.items():
+            total[key] = total.get(key, 0) + count
+    return total
+
+
+def _var(v: Values, out: Any) -> Work:
+    """Mean, deviations, squares, their mean."""
+    return _reduction("aa", "am", "dd")(v, out)
+
+
+def _std(v: Values, out: Any) -> Work:
+    return _merge(_var(v, out), work_of("t", _first(out).numel()))
+
+
+def _norm(v: Values, out: Any) -> Work:
+    order = v.get("ord", v.get("p", 2))
+    if order is None or order == 2:
+        return _reduction("a", "m", "t")(v, out)
+    if order in (1, math.inf, -math.inf):
+        return _reduction("a" if order == 1 else "c", "c")(v, out)
+    return _reduction("a", "ct", "t")(v, out)
+
+
+def _rows(v: Values, out: Any) -> int:
+    """How many sums a reduction along `dim` has."""
+    t, dim = v.get("output", v.get("self")), v["dim"]
+    assert isinstance(t, Tensor)
+    return t.numel() // max(1, t.shape[dim] if t.dim() else 1)
+
+
+def _softmax(v: Values, out: Any) -> Work:
+    """Greatest, subtract, exponential, sum, divide; its logarithm subtracts once more and divides never."""
+    n, rows = out.numel(), _rows(v, out)
+    return {"comparisons": n - rows, "adds": 2 * n - rows, "transcendentals": n, "divisions": n}
+
+
+def _log_softmax(v: Values, out: Any) -> Work:
+    n, rows = out.numel(), _rows(v, out)
+    return {"comparisons": n - rows, "adds": 3 * n - rows, "transcendentals": n + rows}
+
+
+def _softmax_backward(v: Values, out: Any) -> Work:
+    """y (g - sum g y)."""
+    n, rows = out.numel(), _rows(v, out)
+    return {"multiplies": 2 * n, "adds": 2 * n - rows}
+
+
+def _log_softmax_backward(v: Values, out: Any) -> Work:
+    """g - exp(y) sum g."""
+    n, rows = out.numel(), _rows(v, out)
+    return {"transcendentals": n, "multiplies": n, "adds": 2 * n - rows}
+
+
+def _nll(v: Values, out: Any) -> Work:
+    """Picks; sums unless each is wanted; divides by their number for the mean. Signs are free."""
+    samples, weighted = v["target"].numel(), v.get("weight") is not None
+    if v["reduction"] == 0:
+        return {"multiplies": samples * weighted}
+    adds = (samples - 1) * (1 + weighted)
+    return {"multiplies": samples * weighted, "adds": adds, "divisions": int(v["reduction"] == 1)}
+
+
+def _nll_backward(v: Values, out: Any) -> Work:
+    weighted = v.get("weight") is not None
+    return {"multiplies": v["target"].numel() * weighted, "divisions": int(v["reduction"] == 1)}
+
+
+def _mse(v: Values, out: Any) -> Work:
+    n = v["self"].numel()
+    work = work_of("am", n)
+    if v.get("reduction", 1) == 0:
+        return work
+    return _merge(work, {"adds": n - 1, "divisions": int(v.get("reduction", 1) == 1)})
+
+
+def _scan(letter: str) -> Price:
+    def price(v: Values, out: Any) -> Work:
+        return work_of(letter, out.numel() - _rows(v, out))
+
+    return price
+
+
+def _sort(v: Values, out: Any) -> Work:
+    """n log2 n comparisons a row."""
+    length = v["self"].shape[v.get("dim", -1)] if v["self"].dim() else 1
+    return {"comparisons": v["self"].numel() * math.ceil(math.log2(max(2, length)))}
+
+
+def _topk(v: Values, out: Any) -> Work:
+    """A heap of k: log2 (k + 1) comparisons an element."""
+    return {"comparisons": v["self"].numel() * math.ceil(math.log2(v["k"] + 1))}
+
+
+# -------------------------------------------------------------------------- random numbers
+
+
+def _draws(letters: str = "", affine: tuple[str, str] | None = None) -> Price:
+    """One draw an element whatever its distribution, and what makes the distribution of it. `affine`:
+    the arguments that shift and scale, where they do."""
+
+    def price(v: Values, out: Any) -> Work:
+        n, extra = _first(out).numel(), ""
+        if affine and isinstance(v.get("self"), Tensor):
+            low, high = v.get(affine[0], 0), v.get(affine[1], 1)
+            extra = "" if (low, high) == (0, 1) else "ma"
+        return _merge({"random_draws": n}, work_of(letters + extra, n))
+
+    return price
+
+
+BOX_MULLER = "ttmm"  # per number: a logarithm, root, sine and cosine, and four products, for two
+
+
+# ------------------------------------------------------------------------------ optimizers
+
+
+def _adam(v: Values, out: Any) -> Work:
+    """m = lerp(m, g), v = b v + (1 - b) g g, p += s m / (sqrt(v) / c + e), as torch spells it unfused."""
+    n = sum(p.numel() for p in v["self"])
+    decay = v["weight_decay"] != 0
+    letters = "maa" + "mmma" + "td" + "a" + "dma" + "c" * v["amsgrad"] + "m" * decay
+    return work_of(letters + "a" * (decay and v["decay_adds"]), n)
+
+
+def _sgd(v: Values, out: Any) -> Work:
+    n, momentum = sum(p.numel() for p in v["self"]), v["momentum"] != 0
+    letters = "ma" + "ma" * (v["weight_decay"] != 0)
+    if momentum and not v["is_first_step"]:
+        letters += "ma" + "m" * (v["dampening"] != 0)
+    return work_of(letters + "ma" * (momentum and v["nesterov"]), n)
+
+
+# ---------------------------------------------------------------------------------- solvers
+
+
+def _lu(matrices: int, n: int) -> Work:
+    """Gaussian elimination with a search for the pivot."""
+    macs, half = matrices * n * (n - 1) * (2 * n - 1) // 6, matrices * n * (n - 1) // 2
+    return {"macs": macs, "effective_macs": macs, "divisions": half, "comparisons": half}
+
+
+def _substitution(matrices: int, n: int, columns: int) -> Work:
+    """One triangle."""
+    macs = matrices * columns * n * (n - 1) // 2
+    return {"macs": macs, "effective_macs": macs, "divisions": matrices * columns * n}
+
+
+def _solve(v: Values, out: Any) -> Work:
+    a, solution = v["A"], _first(out)
+    n = a.shape[-1]
+    matrices = a.numel() // max(1, n * n)
+    columns = solution.numel() // max(1, matrices * n)
+    work = _merge(_lu(matrices, n), *[_substitution(matrices, n, columns)] * 2)
+    work["divisions"] -= matrices * columns * n  # the lower triangle has ones on its diagonal
+    return work
+
+
+def _factors(v: Values, out: Any) -> Work:
+    a = v["A"]
+    return _lu(a.numel() // max(1, a.shape[-1] ** 2), a.shape[-1])
+
+
+def _cholesky(v: Values, out: Any) -> Work:
+    n = v["self"].shape[-1]
+    matrices = v["self"].numel() // max(1, n * n)
+    macs = matrices * n * (n - 1) * (n + 1) // 6
+    half = matrices * n * (n - 1) // 2
+    return {"macs": macs, "effective_macs": macs, "divisions": half, "transcendentals": matrices * n}
+
+
+def _triangle(v: Values, out: Any) -> Work:
+    n = v["self"].shape[-1]
+    matrices = out.numel() // max(1, v["B"].shape[-2] * v["B"].shape[-1])
+    return _substitution(matrices, n, out.numel() // max(1, matrices * n))
+
+
+def _cdist(v: Values, out: Any) -> Work | None:
+    """Differences, squares, sums, roots."""
+    length, pairs = v["x1"].shape[-1], out.numel()
+    if v["p"] != 2 or not length:
+        return None
+    return {"adds": pairs * (2 * length - 1), "multiplies": pairs * length, "transcendentals": pairs}
+
+
+PRICES: Mapping[str, Price] = {
+    "sum": _reduction("a"), "mean": _reduction("a", "", "d"), "prod": _reduction("m"),
+    "nansum": _reduction("a", "c"), "any": _reduction("c"), "all": _reduction("c"),
+    **dict.fromkeys("argmax argmin max min amax amin aminmax median equal".split(), _reduction("c")),
+    "count_nonzero": _reduction("a", "c"), "nonzero": lambda v, out: work_of("c", v["self"].numel()),
+    "where": lambda v, out: work_of("c", v["condition"].numel()),
+    "logsumexp": _reduction("ca", "at", "ta"),
+    "linalg_vector_norm": _norm, "norm": _norm,
+    **dict.fromkeys(["var", "var_mean"], _var), **dict.fromkeys(["std", "std_mean"], _std),
+    "cumsum": _scan("a"), "cumprod": _scan("m"), "cummax": lambda v, out: _scan("c")(v, out[0]),
+    "_softmax": _softmax, "_safe_softmax": _softmax, "_log_softmax": _log_softmax,
+    "_softmax_backward_data": _softmax_backward, "_log_softmax_backward_data": _log_softmax_backward,
+    "nll_loss_forward": _nll, "nll_loss_backward": _nll_backward, "mse_loss": _mse,
+    "nll_loss2d_forward": _nll, "nll_loss2d_backward": _nll_backward,
+    "sort": _sort, "argsort": _sort, "topk": _topk, "bincount": lambda v, out: work_of("a", v["self"].numel()),
+    "scatter_add": lambda v, out: work_of("a", v["index"].numel()),
+    "index_add": lambda v, out: work_of("a" if v.get("alpha", 1) == 1 else "am", v["source"].numel()),
+    "index_put": lambda v, out: work_of("a" if v.get("accumulate") else "", v["values"].numel()),
+    "embedding_dense_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
+    "col2im": lambda v, out: work_of("a", v["self"].numel()),
+    **dict.fromkeys("rand rand_like random randperm randint randint_like".split(), _draws()),
+    "uniform": _draws("", ("from", "to")), "bernoulli": _draws("c"),
+    "native_dropout": _draws("cmm"),
+    "normal": _draws(BOX_MULLER, ("mean", "std")), "randn": _draws(BOX_MULLER), "randn_like": _draws(BOX_MULLER),
+    "exponential": _draws("tm"),
+    "_fused_adam": lambda v, out: _adam({**v, "decay_adds": True}, out),
+    "_fused_adamw": lambda v, out: _adam({**v, "decay_adds": False}, out), "_fused_sgd": _sgd,
+    "_linalg_solve_ex": _solve, "linalg_lu_factor_ex": _factors, "linalg_cholesky_ex": _cholesky,
+    "linalg_solve_triangular": _triangle, "linalg_inv_ex": _solve, "_cdist_forward": _cdist,
+}  # fmt: skip
