@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from creditbench.suite.contractions import Values, Work
-from creditbench.suite.operation_formulas import Price, _merge
+from creditbench.suite.operation_formulas import Price, merge
 from creditbench.suite.pointwise import work_of
 
 
@@ -18,7 +18,7 @@ def _normalised(n: int, groups: int, weight: bool, bias: bool, statistics: bool)
     works = [work_of("at", groups), work_of("am" + "m" * weight + "a" * bias, n)]
     if statistics:  # mean, deviations, squares, their mean
         works += [work_of("aa", n - groups), work_of("am", n), work_of("dd", groups)]
-    return _merge(*works)
+    return merge(*works)
 
 
 def _batch_norm(v: Values, out: Any) -> Work:
@@ -27,7 +27,7 @@ def _batch_norm(v: Values, out: Any) -> Work:
     weight, bias = v.get("weight") is not None, v.get("bias") is not None
     work = _normalised(x.numel(), channels, weight, bias, training)
     if training and v.get("running_mean") is not None:  # lerp of both, variance without bias
-        work = _merge(work, work_of("maa" + "maa" + "m", channels))
+        work = merge(work, work_of("maa" + "maa" + "m", channels))
     return work
 
 
@@ -58,7 +58,7 @@ def _normalised_backward(v: Values, groups: int, channels: int, fixed: bool = Fa
         works += [work_of("m", n), work_of("a", n - channels)]
     if mask[2]:
         works.append(work_of("a", n - channels))
-    return _merge(*works)
+    return merge(*works)
 
 
 def _batch_norm_backward(v: Values, out: Any) -> Work:
@@ -86,25 +86,25 @@ def _max_pool(v: Values, out: Any) -> Work:
 
 
 def _mean_pool(v: Values, out: Any) -> Work:
-    return _merge(work_of("a", (_window(v) - 1) * out.numel()), work_of("d", out.numel()))
+    return merge(work_of("a", (_window(v) - 1) * out.numel()), work_of("d", out.numel()))
 
 
 def _mean_pool_backward(v: Values, out: Any) -> Work:
     """Divided once, added to every place of the window."""
     n = v["grad_output"].numel()
-    return _merge(work_of("d", n), work_of("a", _window(v) * n))
+    return merge(work_of("d", n), work_of("a", _window(v) * n))
 
 
 def _adaptive(v: Values, out: Any) -> Work | None:
     if not _divides(v["self"], out):
         return None
-    return _merge(work_of("a", v["self"].numel() - out.numel()), work_of("d", out.numel()))
+    return merge(work_of("a", v["self"].numel() - out.numel()), work_of("d", out.numel()))
 
 
 def _adaptive_backward(v: Values, out: Any) -> Work | None:
     if not _divides(out, v["grad_output"]):
         return None
-    return _merge(work_of("d", v["grad_output"].numel()), work_of("a", out.numel()))
+    return merge(work_of("d", v["grad_output"].numel()), work_of("a", out.numel()))
 
 
 def _divides(large: Tensor, small: Tensor) -> bool:
@@ -116,7 +116,8 @@ LAYERS: Mapping[str, Price] = {
     "native_batch_norm_backward": _batch_norm_backward,
     "native_layer_norm": _layer_norm, "native_layer_norm_backward": _layer_norm_backward,
     "native_group_norm": _group_norm, "native_group_norm_backward": _group_norm_backward,
-    "max_pool2d_with_indices": _max_pool, "avg_pool2d": _mean_pool, "avg_pool2d_backward": _mean_pool_backward,
+    "max_pool2d_with_indices": _max_pool, "avg_pool2d": _mean_pool,
+    "avg_pool2d_backward": _mean_pool_backward,
     "max_pool2d_with_indices_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
     "_adaptive_avg_pool2d": _adaptive, "_adaptive_avg_pool2d_backward": _adaptive_backward,
 }  # fmt: skip

@@ -1,5 +1,5 @@
-"""Prices of all that is neither contraction nor pointwise: reductions, normalisation, losses, pooling,
-random numbers, optimizers, solvers. And the operators that are free: views, copies, fills.
+"""Prices of reductions, losses, random numbers and optimizers, written out in arithmetic. And the operators
+that are free: views, copies, fills.
 
 A price takes an operator's arguments by name and its result; None: not priced for these arguments.
 """
@@ -49,7 +49,7 @@ SCATTERS = {
 }  # fmt: skip
 
 
-def _first(out: Any) -> Tensor:
+def first(out: Any) -> Tensor:
     return out if isinstance(out, Tensor) else next(t for t in out if isinstance(t, Tensor))
 
 
@@ -57,17 +57,17 @@ def _reduction(per_step: str, per_input: str = "", per_output: str = "") -> Call
     """n inputs into m outputs: n - m steps, and something for every input and every output."""
 
     def price(v: Values, out: Any) -> Work:
-        n, m = v["self"].numel(), _first(out).numel()
+        n, m = v["self"].numel(), first(out).numel()
         counts = dict.fromkeys("amcdt", 0)
         for letters, times in ((per_step, max(n - m, 0)), (per_input, n), (per_output, m)):
             for letter in letters:
                 counts[letter] += times
-        return _merge(*(work_of(letter, count) for letter, count in counts.items() if count))
+        return merge(*(work_of(letter, count) for letter, count in counts.items() if count))
 
     return price
 
 
-def _merge(*works: Work) -> Work:
+def merge(*works: Work) -> Work:
     total: Work = {}
     for work in works:
         for key, count in work.items():
@@ -81,7 +81,7 @@ def _var(v: Values, out: Any) -> Work:
 
 
 def _std(v: Values, out: Any) -> Work:
-    return _merge(_var(v, out), work_of("t", _first(out).numel()))
+    return merge(_var(v, out), work_of("t", first(out).numel()))
 
 
 def _norm(v: Values, out: Any) -> Work:
@@ -142,7 +142,7 @@ def _mse(v: Values, out: Any) -> Work:
     work = work_of("am", n)
     if v.get("reduction", 1) == 0:
         return work
-    return _merge(work, {"adds": n - 1, "divisions": int(v.get("reduction", 1) == 1)})
+    return merge(work, {"adds": n - 1, "divisions": int(v.get("reduction", 1) == 1)})
 
 
 def _scan(letter: str) -> Price:
@@ -171,11 +171,11 @@ def _draws(letters: str = "", affine: tuple[str, str] | None = None) -> Price:
     the arguments that shift and scale, where they do."""
 
     def price(v: Values, out: Any) -> Work:
-        n, extra = _first(out).numel(), ""
+        n, extra = first(out).numel(), ""
         if affine and isinstance(v.get("self"), Tensor):
             low, high = v.get(affine[0], 0), v.get(affine[1], 1)
             extra = "" if (low, high) == (0, 1) else "ma"
-        return _merge({"random_draws": n}, work_of(letters + extra, n))
+        return merge({"random_draws": n}, work_of(letters + extra, n))
 
     return price
 
@@ -202,58 +202,6 @@ def _sgd(v: Values, out: Any) -> Work:
     return work_of(letters + "ma" * (momentum and v["nesterov"]), n)
 
 
-# ---------------------------------------------------------------------------------- solvers
-
-
-def _lu(matrices: int, n: int) -> Work:
-    """Gaussian elimination with a search for the pivot."""
-    macs, half = matrices * n * (n - 1) * (2 * n - 1) // 6, matrices * n * (n - 1) // 2
-    return {"macs": macs, "effective_macs": macs, "divisions": half, "comparisons": half}
-
-
-def _substitution(matrices: int, n: int, columns: int) -> Work:
-    """One triangle."""
-    macs = matrices * columns * n * (n - 1) // 2
-    return {"macs": macs, "effective_macs": macs, "divisions": matrices * columns * n}
-
-
-def _solve(v: Values, out: Any) -> Work:
-    a, solution = v["A"], _first(out)
-    n = a.shape[-1]
-    matrices = a.numel() // max(1, n * n)
-    columns = solution.numel() // max(1, matrices * n)
-    work = _merge(_lu(matrices, n), *[_substitution(matrices, n, columns)] * 2)
-    work["divisions"] -= matrices * columns * n  # the lower triangle has ones on its diagonal
-    return work
-
-
-def _factors(v: Values, out: Any) -> Work:
-    a = v["A"]
-    return _lu(a.numel() // max(1, a.shape[-1] ** 2), a.shape[-1])
-
-
-def _cholesky(v: Values, out: Any) -> Work:
-    n = v["self"].shape[-1]
-    matrices = v["self"].numel() // max(1, n * n)
-    macs = matrices * n * (n - 1) * (n + 1) // 6
-    half = matrices * n * (n - 1) // 2
-    return {"macs": macs, "effective_macs": macs, "divisions": half, "transcendentals": matrices * n}
-
-
-def _triangle(v: Values, out: Any) -> Work:
-    n = v["self"].shape[-1]
-    matrices = out.numel() // max(1, v["B"].shape[-2] * v["B"].shape[-1])
-    return _substitution(matrices, n, out.numel() // max(1, matrices * n))
-
-
-def _cdist(v: Values, out: Any) -> Work | None:
-    """Differences, squares, sums, roots."""
-    length, pairs = v["x1"].shape[-1], out.numel()
-    if v["p"] != 2 or not length:
-        return None
-    return {"adds": pairs * (2 * length - 1), "multiplies": pairs * length, "transcendentals": pairs}
-
-
 PRICES: Mapping[str, Price] = {
     "sum": _reduction("a"), "mean": _reduction("a", "", "d"), "prod": _reduction("m"),
     "nansum": _reduction("a", "c"), "any": _reduction("c"), "all": _reduction("c"),
@@ -268,7 +216,8 @@ PRICES: Mapping[str, Price] = {
     "_softmax_backward_data": _softmax_backward, "_log_softmax_backward_data": _log_softmax_backward,
     "nll_loss_forward": _nll, "nll_loss_backward": _nll_backward, "mse_loss": _mse,
     "nll_loss2d_forward": _nll, "nll_loss2d_backward": _nll_backward,
-    "sort": _sort, "argsort": _sort, "topk": _topk, "bincount": lambda v, out: work_of("a", v["self"].numel()),
+    "sort": _sort, "argsort": _sort, "topk": _topk,
+    "bincount": lambda v, out: work_of("a", v["self"].numel()),
     "scatter_add": lambda v, out: work_of("a", v["index"].numel()),
     "index_add": lambda v, out: work_of("a" if v.get("alpha", 1) == 1 else "am", v["source"].numel()),
     "index_put": lambda v, out: work_of("a" if v.get("accumulate") else "", v["values"].numel()),
@@ -277,10 +226,9 @@ PRICES: Mapping[str, Price] = {
     **dict.fromkeys("rand rand_like random randperm randint randint_like".split(), _draws()),
     "uniform": _draws("", ("from", "to")), "bernoulli": _draws("c"),
     "native_dropout": _draws("cmm"),
-    "normal": _draws(BOX_MULLER, ("mean", "std")), "randn": _draws(BOX_MULLER), "randn_like": _draws(BOX_MULLER),
+    "normal": _draws(BOX_MULLER, ("mean", "std")), "randn": _draws(BOX_MULLER),
+    "randn_like": _draws(BOX_MULLER),
     "exponential": _draws("tm"),
     "_fused_adam": lambda v, out: _adam({**v, "decay_adds": True}, out),
     "_fused_adamw": lambda v, out: _adam({**v, "decay_adds": False}, out), "_fused_sgd": _sgd,
-    "_linalg_solve_ex": _solve, "linalg_lu_factor_ex": _factors, "linalg_cholesky_ex": _cholesky,
-    "linalg_solve_triangular": _triangle, "linalg_inv_ex": _solve, "_cdist_forward": _cdist,
 }  # fmt: skip

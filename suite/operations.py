@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from creditbench.suite.contractions import Work
+from creditbench.suite.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.operators import Operator, operator, work
 from creditbench.suite.phases import PHASES, current_phase
@@ -50,6 +52,15 @@ class Counts:
     compulsory_bytes: int = 0  # read from and written to memory that was there before, once each
     parameter_writes: int = 0  # elements of parameters that really changed
 
+    priced_elements: int = 0  # in the outputs of operators with a price
+    unknown: Counter[str] = field(default_factory=Counter)  # operator without a price: name -> elements
+
+    @property
+    def coverage(self) -> float:
+        """Share of the output elements of operators that are priced, free ones left out; 1 for none."""
+        unpriced = sum(self.unknown.values())
+        return 1.0 if not unpriced else self.priced_elements / (self.priced_elements + unpriced)
+
     def add(self, work: Work) -> None:
         for key, count in work.items():
             setattr(self, key, getattr(self, key) + count)
@@ -61,14 +72,10 @@ class Operations(Counts):
 
     by_phase: dict[str, Counts] = field(default_factory=lambda: {name: Counts() for name in PHASES})
     macs_by_operator: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)  # operator without a price: name -> elements
-    priced_elements: int = 0
 
-    @property
-    def coverage(self) -> float:
-        """Share of the output elements of operators that are priced, free ones left out; 1 for none."""
-        unpriced = sum(self.unknown.values())
-        return 1.0 if not unpriced else self.priced_elements / (self.priced_elements + unpriced)
+    def energy(self, table: str | Path = "cmos45-fp32") -> Energy:
+        """Picojoules by a table of `energy_tables/`, or by your own at a path: counts times prices."""
+        return energy(vars(self), {name: vars(own) for name, own in self.by_phase.items()}, table)
 
 
 _state = threading.local()  # busy: a counter is computing; what it runs for that is nobody's work
@@ -124,15 +131,16 @@ class _Counter(TorchDispatchMode):
         found = early if op.kind == "contraction" else work(op, values, out)
         if found is None or any(t.is_complex() for t in made):
             self.operations.unknown[op.name] += elements
+            counts.unknown[op.name] += elements
             if self.strict:
                 raise CreditbenchError(
                     f"No price is known for the operator '{op.name}' ({elements} output elements). Count"
                     " without strict=True to have it named in .unknown, or spell it in other operators."
                 )
             return
-        self.operations.priced_elements += elements
-        self.operations.add(found)
-        counts.add(found)
+        for total in (self.operations, counts):
+            total.add(found)
+            total.priced_elements += elements
         if found.get("macs"):
             self.operations.macs_by_operator[op.base] += found["macs"]
 

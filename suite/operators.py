@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from creditbench.suite.contractions import CONTRACTIONS, Work
 from creditbench.suite.layer_formulas import LAYERS
 from creditbench.suite.operation_formulas import COPIES, FILLS, GATHERS, PRICES, SCATTERS, VIEWS
 from creditbench.suite.pointwise import letters_of, work_of
+from creditbench.suite.solver_formulas import SOLVERS
+
+FORMULAS = {**PRICES, **LAYERS, **SOLVERS}
 
 # Written over without being looked at.
 OVERWRITES = frozenset(
@@ -30,6 +32,7 @@ class Operator:
     kind: Kind
     arguments: tuple[str, ...]
     outputs: tuple[str, ...]  # the arguments that are written to
+    known: bool = True  # torch's own, whose names mean what the tables say
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments by name; defaults left out."""
@@ -89,25 +92,21 @@ def operator(func: Any) -> Operator:
     )
     if namespace == "profiler":
         kind: Kind = "inert"
-    elif namespace != "aten":
-        kind = "composite" if func._can_decompose() else "priced"
-    elif func.is_view or name in VIEWS:
-        kind = "view"
-    elif name in FILLS or base in FILLS or base in COPIES:
-        kind = "free"
-    elif base in CONTRACTIONS:
+    elif namespace == "aten" and base in CONTRACTIONS:
         kind = "contraction"
-    elif torch.Tag.pointwise not in func.tags and not _has_price(base) and func._can_decompose():
+    elif func._can_decompose() and not _has_price(base):  # as inference mode leaves them
         kind = "composite"
+    elif namespace == "aten" and (func.is_view or name in VIEWS):
+        kind = "view"
+    elif namespace == "aten" and (name in FILLS or base in FILLS or base in COPIES):
+        kind = "free"
     else:
         kind = "priced"
-    return Operator(name, base, kind, arguments, outputs)
+    return Operator(name, base, kind, arguments, outputs, namespace == "aten")
 
 
 def _has_price(base: str) -> bool:
-    return (
-        base in PRICES or base in LAYERS or base.startswith("_foreach_") or letters_of(base, {}) is not None
-    )
+    return base in FORMULAS or base.startswith("_foreach_") or letters_of(base, {}) is not None
 
 
 def work(op: Operator, values: dict[str, Any], out: Any) -> Work | None:
@@ -116,14 +115,14 @@ def work(op: Operator, values: dict[str, Any], out: Any) -> Work | None:
         return CONTRACTIONS[op.base](values)
     if op.base.startswith("_foreach_"):
         return _each(op.base.removeprefix("_foreach_"), values, out)
-    return _price(op.base, values, out)
+    return _price(op.base, values, out) if op.known else None
 
 
 def _price(base: str, values: dict[str, Any], out: Any) -> Work | None:
     letters = letters_of(base, values)
     if letters is not None:
         return work_of(letters, (out if isinstance(out, Tensor) else out[0]).numel())
-    price = PRICES.get(base) or LAYERS.get(base)
+    price = FORMULAS.get(base)
     return None if price is None else price(values, out)
 
 

@@ -39,7 +39,7 @@ def declare_spikes(tensor: Tensor) -> Tensor:
     if inner.numel():
         storage = inner.untyped_storage()
         key = storage._cdata
-        _marks[key] = (weakref.ref(storage, lambda _: _forget(key)), inner._version, first, last)
+        _marks[key] = (weakref.ref(storage, lambda _: _forget(key)), _version(inner), first, last)
     return tensor
 
 
@@ -52,7 +52,7 @@ def are_spikes(tensor: Tensor) -> bool:
     if mark is None or mark[0]() is None or not tensor.numel():
         return False
     first, last = _extent(tensor)
-    return mark[1] == tensor._version and mark[2] <= first and last <= mark[3]
+    return mark[1] == _version(tensor) and mark[2] <= first and last <= mark[3]
 
 
 def _forget(key: int) -> None:
@@ -66,6 +66,11 @@ def _unwrapped(tensor: Tensor) -> Tensor:
     while torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         tensor = torch._C._functorch.get_unwrapped(tensor)
     return tensor
+
+
+def _version(tensor: Tensor) -> int:
+    """How often it was written to; inference mode does not say."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
