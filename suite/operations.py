@@ -125,6 +125,8 @@ class _Counter(TorchDispatchMode):
         made = _tensors(out) if out is not None else op.written(values)
         if op.kind != "view":
             self._traffic(op, values, made, counts)
+        elif "empty" in op.name:
+            self.origins.made(made)
         if op.kind in ("view", "free"):
             return
         elements = sum(tensor.numel() for tensor in made)
@@ -160,7 +162,6 @@ class _Counter(TorchDispatchMode):
 
     def _traffic(self, op: Operator, values: dict[str, Any], made: list[Tensor], counts: Counts) -> None:
         written = op.written(values)
-        self.origins.made(made)
         read = op.read(values)
         bytes_read = [size(tensor) for tensor in read]
         bytes_written = sum(map(size, written))
@@ -173,6 +174,7 @@ class _Counter(TorchDispatchMode):
             bytes_read[0] = min(bytes_read[0], bytes_written)
         compulsory = sum(self.origins.touch(tensor, False) for tensor in read)
         compulsory += sum(self.origins.touch(tensor, True) for tensor in written)
+        self.origins.made(made)
         moved = {
             "bytes_read": sum(bytes_read), "bytes_written": bytes_written, "compulsory_bytes": compulsory,
         }  # fmt: skip
@@ -183,7 +185,7 @@ class _Counter(TorchDispatchMode):
         return [(t, t.clone()) for t in op.written(values) if self._is_parameter(t)]
 
     def _is_parameter(self, tensor: Tensor) -> bool:
-        if isinstance(tensor, torch.nn.Parameter):
+        if isinstance(tensor if tensor._base is None else tensor._base, torch.nn.Parameter):
             return True
         return (
             bool(self.parameters)
