@@ -138,7 +138,8 @@ class Spike(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *change: Tensor) -> Tensor:
         (potential,) = ctx.saved_tensors
-        return change[0] / (1 + potential.abs()) ** 2
+        slope: Tensor = change[0] / (1 + potential.abs()) ** 2
+        return slope
 
 
 def test_a_layer_of_lif_neurons_costs_its_closed_form() -> None:
