@@ -101,6 +101,10 @@ def _adaptive(v: Values, out: Any) -> Work | None:
     return merge(work_of("a", v["self"].numel() - out.numel()), work_of("d", out.numel()))
 
 
+def _adaptive_max(v: Values, out: Any) -> Work | None:
+    return work_of("c", v["self"].numel() - out[0].numel()) if _divides(v["self"], out[0]) else None
+
+
 def _adaptive_backward(v: Values, out: Any) -> Work | None:
     if not _divides(out, v["grad_output"]):
         return None
@@ -119,5 +123,7 @@ LAYERS: Mapping[str, Price] = {
     "max_pool2d_with_indices": _max_pool, "avg_pool2d": _mean_pool,
     "avg_pool2d_backward": _mean_pool_backward,
     "max_pool2d_with_indices_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
+    "adaptive_max_pool2d": _adaptive_max,
+    "adaptive_max_pool2d_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
     "_adaptive_avg_pool2d": _adaptive, "_adaptive_avg_pool2d_backward": _adaptive_backward,
 }  # fmt: skip

@@ -1,5 +1,4 @@
-"""Prices of reductions, losses, random numbers and optimizers, written out in arithmetic. And the operators
-that are free: views, copies, fills.
+"""Prices of reductions, losses, random numbers and optimizers, written out in arithmetic.
 
 A price takes an operator's arguments by name and its result; None: not priced for these arguments.
 """
@@ -17,37 +16,6 @@ from creditbench.suite.pointwise import work_of
 
 Price = Callable[[Values, Any], Work | None]
 
-# Without traffic: they describe memory that is there, or set memory aside.
-VIEWS = frozenset(
-    """_unsafe_view _reshape_alias unsafe_split unsafe_split_with_sizes unsafe_chunk lift_fresh lift alias
-    detach detach_ squeeze_ unsqueeze_ t_ transpose_ swapaxes_ swapdims_ as_strided_ set_ resize_ empty
-    empty_like empty_strided new_empty new_empty_strided is_same_size _has_same_storage_numel
-    _linalg_check_errors _assert_async is_pinned requires_grad_ _fw_primal _make_dual _unpack_dual
-    sym_size sym_numel sym_stride sym_storage_offset is_contiguous _nested_tensor_size
-    _coalesced_ _indices _values indices values""".split()
-)
-# Fills: written and not read.
-FILLS = frozenset(
-    """zeros ones full eye arange linspace scalar_tensor zeros_like ones_like full_like new_zeros new_ones
-    new_full zero zero_ fill_ fill tril_indices triu_indices""".split()
-)
-# Copies: of as much as comes out.
-COPIES = frozenset(
-    """clone _to_copy copy copy_ cat stack repeat repeat_interleave flip roll tril triu constant_pad_nd
-    reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d im2col unfold_copy expand_copy
-    index index_select gather embedding take masked_select slice_scatter select_scatter diagonal_scatter
-    as_strided_scatter slice_backward select_backward diag_embed pixel_shuffle pixel_unshuffle
-    channel_shuffle _to_sparse _to_dense contiguous positive scatter index_copy _local_scalar_dense item
-    value_selecting_reduction_backward""".split()
-)
-# Of which only as much is read from the first argument as comes out.
-GATHERS = frozenset(["index", "index_select", "gather", "embedding", "take", "masked_select"])
-# In which only as much of the first argument is touched as is brought there (the argument named).
-SCATTERS = {
-    "scatter_": "src", "scatter_add_": "src", "index_add_": "source", "index_put_": "values",
-    "index_copy_": "source",
-}  # fmt: skip
-
 
 def first(out: Any) -> Tensor:
     return out if isinstance(out, Tensor) else next(t for t in out if isinstance(t, Tensor))
@@ -57,7 +25,8 @@ def _reduction(per_step: str, per_input: str = "", per_output: str = "") -> Call
     """n inputs into m outputs: n - m steps, and something for every input and every output."""
 
     def price(v: Values, out: Any) -> Work:
-        n, m = v["self"].numel(), first(out).numel()
+        n = v["self"].numel()
+        m = 1 if isinstance(out, bool) else first(out).numel()
         counts = dict.fromkeys("amcdt", 0)
         for letters, times in ((per_step, max(n - m, 0)), (per_input, n), (per_output, m)):
             for letter in letters:
@@ -137,12 +106,18 @@ def _nll_backward(v: Values, out: Any) -> Work:
     return {"multiplies": v["target"].numel() * weighted, "divisions": int(v["reduction"] == 1)}
 
 
-def _mse(v: Values, out: Any) -> Work:
-    n = v["self"].numel()
-    work = work_of("am", n)
-    if v.get("reduction", 1) == 0:
-        return work
-    return merge(work, {"adds": n - 1, "divisions": int(v.get("reduction", 1) == 1)})
+def _loss(letters: str) -> Price:
+    """Letters an element; summed unless each is wanted; divided by their number for the mean."""
+
+    def price(v: Values, out: Any) -> Work:
+        n = v["self"].numel()
+        weights = sum(v.get(name) is not None for name in ("weight", "pos_weight"))
+        work = work_of(letters + "m" * weights, n)
+        if v.get("reduction", 1) == 0:
+            return work
+        return merge(work, {"adds": n - 1, "divisions": int(v.get("reduction", 1) == 1)})
+
+    return price
 
 
 def _scan(letter: str) -> Price:
@@ -202,6 +177,15 @@ def _sgd(v: Values, out: Any) -> Work:
     return work_of(letters + "ma" * (momentum and v["nesterov"]), n)
 
 
+def _index_put(v: Values, out: Any) -> Work:
+    return work_of("a" if v.get("accumulate") else "", v["values"].numel())
+
+
+def _scatter_reduce(v: Values, out: Any) -> Work | None:
+    letter = {"sum": "a", "prod": "m", "amax": "c", "amin": "c"}.get(v["reduce"])
+    return None if letter is None else work_of(letter, v["index"].numel())
+
+
 PRICES: Mapping[str, Price] = {
     "sum": _reduction("a"), "mean": _reduction("a", "", "d"), "prod": _reduction("m"),
     "nansum": _reduction("a", "c"), "any": _reduction("c"), "all": _reduction("c"),
@@ -214,14 +198,20 @@ PRICES: Mapping[str, Price] = {
     "cumsum": _scan("a"), "cumprod": _scan("m"), "cummax": lambda v, out: _scan("c")(v, out[0]),
     "_softmax": _softmax, "_safe_softmax": _softmax, "_log_softmax": _log_softmax,
     "_softmax_backward_data": _softmax_backward, "_log_softmax_backward_data": _log_softmax_backward,
-    "nll_loss_forward": _nll, "nll_loss_backward": _nll_backward, "mse_loss": _mse,
+    "nll_loss_forward": _nll, "nll_loss_backward": _nll_backward, "mse_loss": _loss("am"),
+    # difference, size, threshold, and the dearer branch; (1 - z) x + max(-x, 0) + log(1 + exp(-|x|))
+    "huber_loss": _loss("accmm"), "smooth_l1_loss": _loss("accmmd"),
+    "binary_cross_entropy": _loss("attammaa"), "binary_cross_entropy_with_logits": _loss("amaccattaa"),
     "nll_loss2d_forward": _nll, "nll_loss2d_backward": _nll_backward,
     "sort": _sort, "argsort": _sort, "topk": _topk,
     "bincount": lambda v, out: work_of("a", v["self"].numel()),
     "scatter_add": lambda v, out: work_of("a", v["index"].numel()),
     "index_add": lambda v, out: work_of("a" if v.get("alpha", 1) == 1 else "am", v["source"].numel()),
-    "index_put": lambda v, out: work_of("a" if v.get("accumulate") else "", v["values"].numel()),
+    **dict.fromkeys(["index_put", "_index_put_impl", "_unsafe_index_put"], _index_put),
     "embedding_dense_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
+    "scatter_reduce": _scatter_reduce, "trace": lambda v, out: work_of("a", min(v["self"].shape) - 1),
+    "unfold_backward": lambda v, out: work_of("a", v["grad_in"].numel()),
+    "upsample_nearest2d_backward": lambda v, out: work_of("a", v["grad_output"].numel()),
     "col2im": lambda v, out: work_of("a", v["self"].numel()),
     **dict.fromkeys("rand rand_like random randperm randint randint_like".split(), _draws()),
     "uniform": _draws("", ("from", "to")), "bernoulli": _draws("c"),

@@ -9,25 +9,28 @@ from typing import Any, Literal
 from torch import Tensor
 
 from creditbench.suite.contractions import CONTRACTIONS, Work
+from creditbench.suite.free_operators import (
+    COPIES,
+    FILLS,
+    GATHERS,
+    OVERWRITES,
+    SCATTERS,
+    SHAPES_ONLY,
+    VIEWS,
+)
 from creditbench.suite.layer_formulas import LAYERS
-from creditbench.suite.operation_formulas import COPIES, FILLS, GATHERS, PRICES, SCATTERS, VIEWS
-from creditbench.suite.pointwise import letters_of, work_of
+from creditbench.suite.operation_formulas import PRICES
+from creditbench.suite.pointwise import POINTWISE, letters_of, work_of
 from creditbench.suite.solver_formulas import SOLVERS
 
 FORMULAS = {**PRICES, **LAYERS, **SOLVERS}
 
-# Written over without being looked at.
-OVERWRITES = frozenset(
-    """copy_ fill_ zero_ normal_ uniform_ random_ exponential_ geometric_ log_normal_ cauchy_ set_ resize_
-    _foreach_copy_ _foreach_zero_""".split()
-)
-SHAPES_ONLY = frozenset("rand_like randn_like randint_like bernoulli_".split())
 Kind = Literal["inert", "composite", "view", "free", "contraction", "priced"]
 
 
 @dataclass(frozen=True)
 class Operator:
-    name: str  # in a spelling of its own: add_
+    name: str  # in a spelling of its own: add_, mylibrary::add
     base: str  # shared by in-place spellings: add
     kind: Kind
     arguments: tuple[str, ...]
@@ -90,19 +93,22 @@ def operator(func: Any) -> Operator:
         for a in schema.arguments
         if a.alias_info is not None and a.alias_info.is_write and (a.name != "grads" or "_fused" not in name)
     )
+    known = namespace == "aten" or (namespace == "prims" and (name in POINTWISE or name in COPIES))
     if namespace == "profiler":
         kind: Kind = "inert"
     elif namespace == "aten" and base in CONTRACTIONS:
         kind = "contraction"
     elif func._can_decompose() and not _has_price(base):  # as inference mode leaves them
         kind = "composite"
-    elif namespace == "aten" and (func.is_view or name in VIEWS):
+    elif func.is_view or (namespace == "aten" and name in VIEWS):
         kind = "view"
-    elif namespace == "aten" and (name in FILLS or base in FILLS or base in COPIES):
+    elif known and (name in FILLS or base in FILLS or base in COPIES):
         kind = "free"
     else:
         kind = "priced"
-    return Operator(name, base, kind, arguments, outputs, namespace == "aten")
+    if not known:
+        name = schema.name
+    return Operator(name, base, kind, arguments, outputs, known)
 
 
 def _has_price(base: str) -> bool:
@@ -111,11 +117,16 @@ def _has_price(base: str) -> bool:
 
 def work(op: Operator, values: dict[str, Any], out: Any) -> Work | None:
     """What a call costs; None where that is unknown."""
-    if op.kind == "contraction":
-        return CONTRACTIONS[op.base](values)
-    if op.base.startswith("_foreach_"):
-        return _each(op.base.removeprefix("_foreach_"), values, out)
-    return _price(op.base, values, out) if op.known else None
+    if not op.known:
+        return None
+    try:
+        if op.kind == "contraction":
+            return CONTRACTIONS[op.base](values)
+        if op.base.startswith("_foreach_"):
+            return _each(op.base.removeprefix("_foreach_"), values, out)
+        return _price(op.base, values, out)
+    except (AttributeError, IndexError, KeyError, StopIteration, TypeError):
+        return None  # an overload with other arguments than its formula knows
 
 
 def _price(base: str, values: dict[str, Any], out: Any) -> Work | None:

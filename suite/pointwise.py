@@ -40,7 +40,11 @@ POINTWISE: Mapping[str, str] = {
     # derivatives at the output y: g (1 - y²), g y (1 - y); at the input s(x) (1 + x (1 - s(x)))
     "tanh_backward": "mma", "sigmoid_backward": "mma", "silu": "tm", "silu_backward": "tmmmaa",
     "mish": "ttm", "hardsigmoid": "accd", "hardswish": "accmd", "log_sigmoid_backward": "ctmd",
-    "mse_loss_backward": "amm",
+    "hardswish_backward": "ccdam", "hardsigmoid_backward": "ccm", "softshrink_backward": "c",
+    "celu": "cdtam", "_prelu_kernel": "cm", "_prelu_kernel_backward": "cmm", "glu": "tm",
+    # losses' slopes; of two branches the dearer one
+    "mse_loss_backward": "amm", "huber_loss_backward": "accmm", "smooth_l1_loss_backward": "accdm",
+    "binary_cross_entropy_backward": "aamdm",
 }  # fmt: skip
 
 # With exponents for which torch itself does without a transcendental function.

@@ -39,6 +39,12 @@ def _factors(v: Values, out: Any) -> Work:
     return _lu(a.numel() // max(1, a.shape[-1] ** 2), a.shape[-1])
 
 
+def _determinant(v: Values, out: Any) -> Work:
+    """Elimination and the product of the diagonal."""
+    n = v["A"].shape[-1]
+    return merge(_factors(v, out), {"multiplies": v["A"].numel() // max(1, n * n) * max(0, n - 1)})
+
+
 def _cholesky(v: Values, out: Any) -> Work:
     n = v["self"].shape[-1]
     matrices = v["self"].numel() // max(1, n * n)
@@ -63,5 +69,6 @@ def _cdist(v: Values, out: Any) -> Work | None:
 
 SOLVERS: Mapping[str, Price] = {
     "_linalg_solve_ex": _solve, "linalg_lu_factor_ex": _factors, "linalg_cholesky_ex": _cholesky,
-    "linalg_solve_triangular": _triangle, "linalg_inv_ex": _solve, "_cdist_forward": _cdist,
+    "linalg_solve_triangular": _triangle, "linalg_inv_ex": _solve, "_linalg_det": _determinant,
+    "_cdist_forward": _cdist,
 }  # fmt: skip

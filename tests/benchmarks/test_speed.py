@@ -16,6 +16,7 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
 from creditbench.suite.learner import Learner, build_network
+from creditbench.suite.operations import count_operations
 from creditbench.suite.plan import load_rule
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import Cell, learner, train
@@ -137,6 +138,24 @@ def test_five_seeds_in_one_pass_are_cheaper_than_five_passes_on_digits(rule: str
     benchmark.extra_info["ratio"] = found["one"] / found["five"]
     benchmark.pedantic(passes([range(5)]), rounds=3)
     report(f"five seeds in one pass over five passes, {rule}", found["one"] / found["five"], 0.6)
+
+
+@pytest.mark.parametrize(("shape", "bound"), [((1, 28, 28), 20), ((1, 8, 8), 40)])
+def test_counting_the_operations_of_a_step_of_bp_costs_few_steps(
+    shape: tuple[int, ...], bound: int, benchmark: Any
+) -> None:
+    task = images(128, shape)
+    network = build_network(task, "mlp", registry.load("network", "mlp"), {}, [0], CPU)
+    own = Learner(task, network, load_rule("bp")(), [0], [1e-3], "linear", 10**6)
+    batch = next(Batches(task, task.read().train, [0], 128).epoch())
+
+    def counted() -> None:
+        with count_operations(parameters=own.tensors().values()):
+            own.step(batch)
+
+    found = in_turns({"counted": counted, "plain": lambda: own.step(batch)}, rounds=30)
+    benchmark.pedantic(counted, rounds=3)
+    report(f"a counted step over a step of bp, {shape}", found["counted"] / found["plain"], bound)
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list", "rules"], ["list", "tasks"], ["list", "suites"]])

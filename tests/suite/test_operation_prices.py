@@ -306,6 +306,17 @@ def test_an_operator_without_a_price_is_named_with_its_elements_and_lowers_the_c
     assert ops.macs == 64
 
 
+def test_operators_of_others_are_unknown_though_their_names_be_torchs() -> None:
+    library = torch.library.Library("creditbench_test", "DEF")
+    library.define("mul(Tensor self, Tensor other) -> Tensor")
+    library.impl("mul", lambda a, b: a.clone(), "CPU")
+    x = some(3)
+    with creditbench.count_operations() as ops:
+        torch.ops.creditbench_test.mul(x, x)
+    assert ops.unknown == {"creditbench_test::mul": 3}
+    assert (ops.multiplies, ops.coverage) == (0, 0)
+
+
 def test_strict_mode_refuses_an_operator_without_a_price_by_name() -> None:
     x = some(4, 4)
     with pytest.raises(CreditbenchError, match="'_linalg_eigh'"), creditbench.count_operations(strict=True):
