@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from creditbench.suite.contractions import Work
 from creditbench.suite.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.fused_kernels import fused_kernels_off
 from creditbench.suite.operators import Operator, operator, work
 from creditbench.suite.phases import PHASES, current_phase
 from creditbench.suite.spikes import CARRIERS, are_spikes, declare_spikes
@@ -131,7 +131,7 @@ class _Counter(TorchDispatchMode):
             return
         elements = sum(tensor.numel() for tensor in made)
         found = early if op.kind == "contraction" else work(op, values, out)
-        if found is None or any(t.is_complex() for t in made):
+        if found is None or any(t.is_complex() for t in (*made, *_tensors(list(values.values())))):
             self.operations.unknown[op.name] += elements
             counts.unknown[op.name] += elements
             if self.strict:
@@ -223,12 +223,5 @@ def count_operations(strict: bool = False, parameters: Iterable[Tensor] = ()) ->
     hide their work (LSTM, attention) are switched off.
     """
     operations = Operations()
-    attention, fused = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), _Counter(operations, parameters, strict):
-            yield operations
-    finally:
-        torch.backends.mha.set_fastpath_enabled(attention)
-        torch._C._set_mkldnn_enabled(fused)
+    with fused_kernels_off(), _Counter(operations, parameters, strict):
+        yield operations

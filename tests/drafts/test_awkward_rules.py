@@ -4,6 +4,7 @@ import pytest
 import torch
 from awkward_rules import DiehlCook, IncrementalPredictiveCoding, KolenPollack
 
+import creditbench
 from creditbench.baselines.rules.fa import FeedbackAlignment
 from creditbench.suite.conformance import check
 from creditbench.suite.evaluate import score
@@ -86,3 +87,18 @@ def test_fa_trains_deep_normalised_convolutions_with_feedback_of_its_own() -> No
         scale = expected[name].abs().max()
         assert torch.allclose(found[name], expected[name], atol=1e-5 + 1e-3 * scale.item()), name
     assert not torch.allclose(other["0.weight"], expected["0.weight"], rtol=0.1)
+
+
+def test_a_rule_that_relaxes_costs_the_same_for_every_step_of_its_relaxation() -> None:
+    samples = toy_batch()
+
+    def counts(relaxations: int) -> list[int]:
+        model = learner(IncrementalPredictiveCoding(relaxations=relaxations), toy_task((1, 4, 4), 3), width=8)
+        model.step(samples)
+        with creditbench.count_operations(strict=True) as ops:
+            model.step(samples)
+        return [ops.macs, ops.adds, ops.multiplies, ops.bytes_read]
+
+    two, five, eight = counts(2), counts(5), counts(8)
+    for few, some, many in zip(two, five, eight, strict=True):
+        assert many - some == some - few > 0

@@ -1,6 +1,7 @@
 """Prices worked out by hand, and against torch's own counter where that is right."""
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -190,6 +191,25 @@ def test_fused_kernels_are_back_after_counting_even_when_that_fails() -> None:
     assert state() == before
 
 
+def test_fused_kernels_stay_off_until_the_last_counter_of_any_thread_is_done() -> None:
+    first, second = creditbench.count_operations(), creditbench.count_operations()
+    begun, end = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with second:
+            begun.set()
+            end.wait()
+
+    thread = threading.Thread(target=other)
+    with first:
+        thread.start()
+        begun.wait()
+    assert not torch._C._get_mkldnn_enabled()
+    end.set()
+    thread.join()
+    assert torch._C._get_mkldnn_enabled()
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 5))
 def test_solving_costs_textbook_elimination(n: int, columns: int) -> None:
@@ -304,6 +324,14 @@ def test_an_operator_without_a_price_is_named_with_its_elements_and_lowers_the_c
     assert set(ops.unknown) == {"_linalg_eigh"}
     assert ops.coverage == 16 / (16 + ops.unknown["_linalg_eigh"])
     assert ops.macs == 64
+
+
+def test_complex_arithmetic_is_unknown_rather_than_counted_as_real() -> None:
+    z = torch.ones(2, 2, dtype=torch.complex64)
+    with creditbench.count_operations() as ops:
+        (z @ z).abs()
+    assert ops.unknown == {"mm": 4, "abs": 4}
+    assert ops.macs == 0
 
 
 def test_operators_of_others_are_unknown_though_their_names_be_torchs() -> None:
