@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("suite/**/*.py", "tasks/**/*.py", "baselines/**/*.py", "reports/**/*.py")
-DATA = ("suite/suites/*.toml", "baselines/recipes/*.toml", "reports/templates/*")
+DATA = (
+    "suite/energy_tables/*.toml",
+    "suite/suites/*.toml",
+    "baselines/recipes/*.toml",
+    "reports/templates/*",
+)
 
 
 def build(folder: Path, *options: str) -> None:
