@@ -18,7 +18,12 @@ ROOT = "creditbench."
 TRAINING = "creditbench.suite.train"
 MEASURING = "creditbench.suite.measure"
 # They carry results and cannot change them.
-BYSTANDERS = {"creditbench.suite.errors", "creditbench.suite.record", "creditbench.suite.specification"}
+BYSTANDERS = {
+    "creditbench.suite.errors",
+    "creditbench.suite.phases",
+    "creditbench.suite.record",
+    "creditbench.suite.specification",
+}
 
 
 def fingerprint(files: Iterable[Path], torch_version: str, root: str = TRAINING) -> str:
