@@ -35,7 +35,7 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
     marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
     parts = [_table(part, marks, width) for part in tables(rows)]
     notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
-    footer = [*notes, SHORT, f"Not measured at all: {NOT_MEASURED}.", " ".join(origins(rows))]
+    footer = [*notes, SHORT, f"Not in these records: {NOT_MEASURED}.", " ".join(origins(rows))]
     parts.append("\n".join(_wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)
 
