@@ -161,7 +161,7 @@ def deviation(expected: Mapping[str, Sequence[float]], found: Mapping[str, Seque
         return math.inf
     largest = 0.0
     for name, numbers in expected.items():
-        scale = max(numbers[0], 1e-12)
+        scale = max(numbers[0], 1e-12)  # the first number of each entry is what the others are held against
         for old, new in zip(numbers, found[name], strict=True):
             difference = abs(old - new) / scale
             largest = max(largest, difference if math.isfinite(difference) else math.inf)

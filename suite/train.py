@@ -83,7 +83,7 @@ def train(
             model.step(batch, first if model.done < Digest.STEPS else None)
             if model.done == Digest.STEPS:
                 paused = _now(cell.device)
-                digests = digest.read(model)
+                digests = _first_steps(model, digest, cell)
                 started += _now(cell.device) - paused  # the clock stands still while we look
             if progress is not None and number % 20 == 0:
                 progress(model.done, model.steps, None)
@@ -108,7 +108,7 @@ def train(
             progress(model.done, model.steps, validation.score.mean().item())
         if len(ended) == len(specs):
             break
-    digests = digests or digest.read(model)
+    digests = digests or _first_steps(model, digest, cell)
     scores = _score(model, cell, "test") if test and len(ended) < len(specs) else None
     tops = best.scored(lambda model: _score(model, cell, "test")) if scores is not None else None
     trained = []
@@ -142,11 +142,24 @@ def replay(cell: Cell, specs: Sequence[Spec]) -> list[dict[str, list[float]]]:
     """The digests of the first steps alone, to be held against those of a stored run."""
     model, batches = learner(cell, specs)
     digest = Digest(model)
-    for batch in batches.epoch():
-        model.step(batch)
-        if model.done == Digest.STEPS:
-            break
-    return digest.read(model)
+    while model.done < min(Digest.STEPS, model.steps):
+        for batch in batches.epoch():
+            model.step(batch)
+            if model.done == Digest.STEPS:
+                break
+    return _first_steps(model, digest, cell)
+
+
+def _first_steps(model: Learner, digest: Digest, cell: Cell) -> list[dict[str, list[float]]]:
+    """The digest, with what first steps cannot show: the schedule's way down, and how scoring scores."""
+    factors = [model.optimizer.schedule(progress) for progress in (0.25, 0.5, 0.75, 1.0)]
+    validation = _score(model, cell, "validation")
+    seeds = digest.read(model)
+    for place, own in enumerate(seeds):
+        own["schedule"] = [1.0, *factors]
+        own["validation_loss"] = [validation.loss[place].item()]
+        own["validation_score"] = [0.2, validation.score[place].item()]  # one sample is much of a small score
+    return seeds
 
 
 def _score(model: Learner, cell: Cell, split: str) -> Scores:

@@ -21,7 +21,9 @@ from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.train import Cell, Progress, Trained, replay, train
 from creditbench.suite.types import Splits
 
-TOLERANCE = 1e-3  # of a replayed digest: far above float rounding, far below any change of an equation
+# Of a replayed digest. Another number of threads alone can move it by hundredths, since Adam turns rounding
+# into steps where a gradient is zero but for rounding; a changed equation moves it by tenths.
+TOLERANCE = 0.03
 
 
 @dataclass(frozen=True)

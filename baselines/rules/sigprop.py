@@ -17,12 +17,13 @@ LOSSES = ("top-k", "max-all", "max-rand", "input-label", "l2")
 class SignalPropagation(LearningRule):
     """Learning by a forward pass alone (Kohan, Rietman & Siegelmann 2022):
 
-        h_1 = f(W_1 x + b_1)              t_1 = f(S_1 c + d_1)
+        h_1 = f(W_1 x + b_1)              t_1 = f(S_1 c)
         h_l = f(W_l h_{l-1} + b_l)        t_l = f(W_l t_{l-1} + b_l)        l = 2, 3, ...
 
     Each hidden block has a local loss L(h_l, t_l) and is detached from the next. c is the class, so
     targets have one row each: t_l is [seed, classes, units], h_l [seed, batch, units], and S_1, kept as
-    [seed, classes, units of a_1], is the target generator. With similarities y = h_l t_lᵀ / sqrt(units)
+    [seed, classes, units of a_1], is the target generator (c is one-hot: a bias of its own would be part of
+    every row already). With similarities y = h_l t_lᵀ / sqrt(units)
     (or cosines over `temperature`) the losses compare a sample with the batch it came in:
 
         top-k, max-all, max-rand    -Σ_j T_ij log softmax_j(y_i)    j: the targets of the batch's samples
@@ -31,7 +32,7 @@ class SignalPropagation(LearningRule):
 
     T marks the positives: samples of the own class. As they share one target, min(k, members) of them,
     normalised (top-k), weigh the same for every k, and the same as one at random (max-rand); max-all
-    marks all and does not normalise. With entry="below", t_1 = f(W_1 (S_0 c + d_0) + b_1) instead.
+    marks all and does not normalise. With entry="below", t_1 = f(W_1 S_0 c + b_1) instead.
     The output layer learns from the task's loss on the last h, so inference never needs a label.
     """
 
@@ -66,12 +67,12 @@ class SignalPropagation(LearningRule):
         first = network.blocks[0]
         shape = first.preactivation_shape if self.entry == "beside" else first.input_shape
         width = context.classes**-0.5
-        noise = context.noise.uniform(context.classes, *shape), context.noise.uniform(1, *shape)
-        return State(learned={"generator": width * (2 * noise[0] - 1), "offset": width * (2 * noise[1] - 1)})
+        noise = context.noise.uniform(context.classes, *shape)
+        return State(learned={"generator": width * (2 * noise - 1)})
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         h, *hidden = batch.inputs, *network.blocks[:-1]
-        t = state.learned["generator"] + state.learned["offset"]  # [seed, classes, *shape]: S c + d
+        t = state.learned["generator"]  # [seed, classes, *shape]: S c for every class
         samples = h.shape[1]
         for number, block in enumerate(hidden):
             beside = number == 0 and self.entry == "beside"
@@ -87,7 +88,6 @@ class SignalPropagation(LearningRule):
             yield block, block.synaptic_update(below, delta[:, : below.shape[1]]) | tail
             if number == 0 and self.learn_generator:
                 yield "generator", signal
-                yield "offset", signal.sum(1, keepdim=True)
         last = network.blocks[-1]
         trace = last.forward(h, context)
         yield last, last.update(trace, context.loss.gradient(trace.output, batch.targets))

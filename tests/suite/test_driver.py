@@ -314,3 +314,28 @@ def test_a_cost_is_measured_again_when_what_measures_has_changed(
     watch = again("last-layer", folder, seeds=1)
     assert watch.trained == []
     assert cost.read_text() != before
+
+
+def test_edits_that_first_steps_cannot_show_are_noticed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule that ends elsewhere, a metric that counts otherwise."""
+    import creditbench.suite.driver as driver
+    import creditbench.suite.losses as losses
+    import creditbench.suite.optimizer as optimizer
+
+    rule, folder = write(tmp_path, RULE), tmp_path / "r"
+    again(rule, folder)
+    edits = [
+        (optimizer.SCHEDULES, "linear", lambda progress: 1 - 0.5 * progress),
+        (
+            losses.METRICS,
+            "accuracy",
+            lambda outputs, targets: (outputs.argmin(-1) == targets).double().mean(-1),
+        ),
+    ]
+    for number, (table, name, edited) in enumerate(edits):
+        monkeypatch.setattr(driver, "fingerprint", lambda *_, n=number: f"{n:012d}")
+        monkeypatch.setitem(table, name, edited)
+        watch = again(rule, folder)
+        assert (len(watch.trained), len(watch.kept)) == (2, 0), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,19 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(CreditbenchError, match=path.name):
         list(Store(tmp_path).records())
+
+
+def test_a_record_has_no_name_before_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks while it is written, or after the machine died then, finds nothing rather than half."""
+    seen: list[bool] = []
+    move = os.replace
+
+    def watched(source: str, target: Path) -> None:
+        seen.append(Path(target).exists())
+        move(source, target)
+
+    monkeypatch.setattr("creditbench.suite.store.os.replace", watched)
+    with replacing(tmp_path / "record.json") as file:
+        file.write(b"{}")
+    assert seen == [False]
+    assert (tmp_path / "record.json").read_bytes() == b"{}"

@@ -132,12 +132,12 @@ def test_test_data_is_scored_once_and_never_while_tuning(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(module, "_score", watched)
     run = train(cell(), seeds(0), test=False)[0].run
-    assert seen == ["validation"] * 3
+    assert seen == ["validation"] * 4  # after the first steps, and after each epoch
     assert run.score is None
     assert run.validation_score is not None
     seen.clear()
     train(cell(), seeds(0))
-    assert seen == ["validation"] * 3 + ["test"] * 2  # the last epoch's weights, and the best one's
+    assert seen == ["validation"] * 4 + ["test"] * 2  # the last epoch's weights, and the best one's
 
 
 def test_the_first_steps_can_be_replayed() -> None:
@@ -185,7 +185,7 @@ def test_a_cost_holds_what_it_should(monkeypatch: pytest.MonkeyPatch) -> None:
     low, high = cost.step_seconds_quartiles
     assert 0 < low <= cost.step_seconds <= high
     assert cost.parameters == 17 * 16 + 17 * 16 + 17 * 3
-    assert cost.learned_parameters == 3 * 16 + 16
+    assert cost.learned_parameters == 3 * 16
     assert cost.inference_macs_per_sample == 16 * 16 + 16 * 16 + 16 * 3
     weights = 4 * (cost.parameters + cost.learned_parameters)
     assert cost.peak_bytes > 3 * weights  # weights and both moments of Adam
