@@ -25,7 +25,7 @@ from creditbench.suite.types import Block
 from creditbench.suite.work import Group, Revalidated, Unmeasured
 
 # Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
-SMALL = 150_000  # weights of a network, on a CPU: 3 x on digits, nothing at 784-256-256-10
+SMALL = 150_000  # weights of a network, on a CPU (tests/benchmarks measures what it brings on digits)
 TOGETHER = 16  # seeds in one pass at most
 
 
