@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import torch
 
+from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner
 from creditbench.suite.memory import LiveBytes
-from creditbench.suite.operations import count_operations
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost
 from creditbench.suite.specification import Spec

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("suite/**/*.py", "tasks/**/*.py", "baselines/**/*.py", "reports/**/*.py")
 DATA = (
-    "suite/energy_tables/*.toml",
+    "suite/counting/energy_tables/*.toml",
     "suite/suites/*.toml",
     "baselines/recipes/*.toml",
     "reports/templates/*",

@@ -10,8 +10,8 @@ import pytest
 
 import creditbench
 from creditbench.suite.api import run
+from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.frame import load_results
-from creditbench.suite.operations import count_operations
 from creditbench.suite.phases import phase
 from creditbench.suite.spikes import declare_spikes
 

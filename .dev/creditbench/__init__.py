@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from creditbench.suite.api import run as run
+    from creditbench.suite.counting.operations import count_operations as count_operations
     from creditbench.suite.frame import load_results as load_results
-    from creditbench.suite.operations import count_operations as count_operations
     from creditbench.suite.phases import phase as phase
     from creditbench.suite.spikes import declare_spikes as declare_spikes
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "run": "creditbench.suite.api",
     "load_results": "creditbench.suite.frame",
-    "count_operations": "creditbench.suite.operations",
+    "count_operations": "creditbench.suite.counting.operations",
     "phase": "creditbench.suite.phases",
     "declare_spikes": "creditbench.suite.spikes",
 }

@@ -15,8 +15,8 @@ import torch
 
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
+from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.learner import Learner, build_network
-from creditbench.suite.operations import count_operations
 from creditbench.suite.plan import load_rule
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import Cell, learner, train

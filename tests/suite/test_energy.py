@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import creditbench
-from creditbench.suite.energy import KINDS, OPERATIONS, TABLES, read_table
+from creditbench.suite.counting.energy import KINDS, OPERATIONS, TABLES, read_table
+from creditbench.suite.counting.operations import Operations
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.operations import Operations
 
 
 def linear(batch: int = 2) -> Operations:

@@ -14,8 +14,8 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 import creditbench
+from creditbench.suite.counting.operations import Operations
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.operations import Operations
 
 ARITHMETIC = (
     "macs",

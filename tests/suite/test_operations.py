@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import creditbench
+from creditbench.suite.counting.operations import Operations
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.memory import LiveBytes
-from creditbench.suite.operations import Operations
 from creditbench.suite.phases import current_phase
 from creditbench.suite.plan import load_rule
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import creditbench
+from creditbench.suite.counting.operations import Operations
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.operations import Operations
 from creditbench.suite.spikes import are_spikes
 
 WEIGHT = torch.linspace(-1, 1, 24).view(4, 6)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from creditbench.suite.contractions import Values, Work
-from creditbench.suite.operation_formulas import Price, first, merge
+from creditbench.suite.counting.contractions import Values, Work
+from creditbench.suite.counting.operation_formulas import Price, first, merge
 
 
 def _lu(matrices: int, n: int) -> Work:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from creditbench.suite.contractions import Values, Work
+from creditbench.suite.counting.contractions import Values, Work
 
 LETTERS = {
     "a": "adds", "m": "multiplies", "d": "divisions", "c": "comparisons", "t": "transcendentals",

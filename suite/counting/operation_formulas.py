@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from creditbench.suite.contractions import Values, Work
-from creditbench.suite.pointwise import work_of
+from creditbench.suite.counting.contractions import Values, Work
+from creditbench.suite.counting.pointwise import work_of
 
 Price = Callable[[Values, Any], Work | None]
 

@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from creditbench.suite.contractions import Work
-from creditbench.suite.energy import Energy, energy
+from creditbench.suite.counting.contractions import Work
+from creditbench.suite.counting.energy import Energy, energy
+from creditbench.suite.counting.fused_kernels import fused_kernels_off
+from creditbench.suite.counting.operators import Operator, operator, work
+from creditbench.suite.counting.traffic import Origins, size
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.fused_kernels import fused_kernels_off
-from creditbench.suite.operators import Operator, operator, work
 from creditbench.suite.phases import PHASES, current_phase
 from creditbench.suite.spikes import CARRIERS, are_spikes, declare_spikes
-from creditbench.suite.traffic import Origins, size
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from creditbench.suite.contractions import CONTRACTIONS, Work
-from creditbench.suite.free_operators import (
+from creditbench.suite.counting.contractions import CONTRACTIONS, Work
+from creditbench.suite.counting.free_operators import (
     COPIES,
     FILLS,
     GATHERS,
@@ -18,10 +18,10 @@ from creditbench.suite.free_operators import (
     SHAPES_ONLY,
     VIEWS,
 )
-from creditbench.suite.layer_formulas import LAYERS
-from creditbench.suite.operation_formulas import PRICES
-from creditbench.suite.pointwise import POINTWISE, letters_of, work_of
-from creditbench.suite.solver_formulas import SOLVERS
+from creditbench.suite.counting.layer_formulas import LAYERS
+from creditbench.suite.counting.operation_formulas import PRICES
+from creditbench.suite.counting.pointwise import POINTWISE, letters_of, work_of
+from creditbench.suite.counting.solver_formulas import SOLVERS
 
 FORMULAS = {**PRICES, **LAYERS, **SOLVERS}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from creditbench.suite.contractions import Values, Work
-from creditbench.suite.operation_formulas import Price, merge
-from creditbench.suite.pointwise import work_of
+from creditbench.suite.counting.contractions import Values, Work
+from creditbench.suite.counting.operation_formulas import Price, merge
+from creditbench.suite.counting.pointwise import work_of
 
 
 def _normalised(n: int, groups: int, weight: bool, bias: bool, statistics: bool) -> Work:
