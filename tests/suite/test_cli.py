@@ -139,7 +139,7 @@ def test_what_must_be_skipped_altogether_fails_the_command(
 def test_stopping_keeps_what_is_finished(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import creditbench.suite.cli as module
+    import creditbench.suite.commands.run as module
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
