@@ -1,1 +1,1 @@
-"""What a learning rule needs, found out by intervention: each key is a question in which "yes" is the objection."""
+"""What a learning rule needs, found out by intervention. Each key is a question; "yes" is the objection."""

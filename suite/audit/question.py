@@ -25,7 +25,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Answer:
-    """verdict: "yes" is the objection. evidence: the figure behind it, in the unit that the question states."""
+    """verdict: "yes" is the objection. evidence: the figure behind it, in the question's unit."""
 
     verdict: Verdict
     evidence: float | str | None = None
