@@ -18,12 +18,12 @@ Made = TypeVar("Made")  # what is remembered of a write
 
 
 class Region(NamedTuple):
-    """Where a tensor lies in its storage, in bytes."""
+    """Where a tensor lies in its storage, in bytes: what of it, as far as one period tells."""
 
     first: int
     end: int
     gaps: tuple[tuple[int, int], ...] = ()  # stride and length of every axis; none where nothing is left out
-    period: int = 0  # the longest stride, where there are gaps
+    period: int = 0  # the shortest stride over a gap, if all longer ones are multiples of it
     width: int = 0  # what is touched within a period
 
     def meets(self, other: Region) -> bool:
@@ -53,8 +53,13 @@ def region(tensor: Tensor) -> Region:
     extent = size + sum((n - 1) * stride for stride, n in axes)
     if extent <= size * math.prod(n for _, n in axes):
         return Region(first, first + extent)
-    stride, n = axes[-1]
-    return Region(first, first + extent, tuple(axes), stride, extent - (n - 1) * stride)
+    width = size
+    for stride, n in axes:
+        if stride > width:
+            break
+        width *= n
+    period = stride if all(longer % stride == 0 for longer, _ in axes if longer > stride) else 0
+    return Region(first, first + extent, tuple(axes), period, width)
 
 
 def strided(tensor: Tensor) -> Iterator[Tensor]:
