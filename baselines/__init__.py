@@ -18,5 +18,10 @@ RULES = {
     "drtp": "creditbench.baselines.rules.drtp:DirectRandomTargetProjection",
     "burstprop": "creditbench.baselines.rules.burstprop:Burstprop",
     "segregated-dendrites": "creditbench.baselines.rules.segregated_dendrites:SegregatedDendrites",
+    "pc": "creditbench.baselines.rules.predictive_coding:PredictiveCoding",
+    "pc-nudged": "creditbench.baselines.rules.predictive_coding:NudgedPredictiveCoding",
+    "ipc": "creditbench.baselines.rules.predictive_coding:IncrementalPredictiveCoding",
+    "z-il": "creditbench.baselines.rules.predictive_coding:ZeroDivergenceInference",
+    "epc": "creditbench.baselines.rules.predictive_coding:ErrorOptimisation",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }
