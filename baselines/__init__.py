@@ -23,5 +23,8 @@ RULES = {
     "ipc": "creditbench.baselines.rules.predictive_coding:IncrementalPredictiveCoding",
     "z-il": "creditbench.baselines.rules.predictive_coding:ZeroDivergenceInference",
     "epc": "creditbench.baselines.rules.predictive_coding:ErrorOptimisation",
+    "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
+    "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
+    "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }

@@ -24,7 +24,7 @@ from creditbench.suite.types import Batch, LearningRule, Network, Splits, Task
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = (
     "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
-    "conv:width=3",
+    "conv:width=3", "mlp:width=9,activation=identity", "conv:width=3,activation=identity,pooling=mean",
 )  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def train(
                     seconds / len(specs),
                 )
                 curves[place].append(point)
-                aligned[place].append(lies[place])
+                aligned[place] += lies[place : place + 1]
         best.keep(validation.score if cell.task.higher_is_better else -validation.score, epoch)
         if progress is not None:
             progress(model.done, model.steps, validation.score.mean().item())
@@ -176,7 +176,10 @@ def _score(model: Learner, cell: Cell, split: str) -> Scores:
 
 
 def _aligned(model: Learner, cell: Cell, spec: Spec, epoch: int) -> list[Alignment]:
-    """Per seed, on the first training samples, the same for every rule, seed and epoch."""
+    """Per seed, on the first training samples, the same for every rule, seed and epoch; empty for a rule that
+    infers otherwise than by the network's forward pass, since that pass's gradient says nothing of it."""
+    if type(cell.rule).predict is not LearningRule.predict:
+        return []
     first = cell.splits.train.inputs[: spec.batch_size], cell.splits.train.targets[: spec.batch_size]
     seeds = model.network.seeds
     inputs = cell.task.prepare(first[0])
