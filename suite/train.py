@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.batches import Batches
-from creditbench.suite.evaluate import Scores, score
+from creditbench.suite.evaluate import Scores, score, with_statistics
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.record import Alignment, Point, Run, Status
@@ -177,13 +177,15 @@ def _score(model: Learner, cell: Cell, split: str) -> Scores:
 
 def _aligned(model: Learner, cell: Cell, spec: Spec, epoch: int) -> list[Alignment]:
     """Per seed, on the first training samples, the same for every rule, seed and epoch; empty for a rule that
-    infers otherwise than by the network's forward pass, since that pass's gradient says nothing of it."""
-    if type(cell.rule).predict is not LearningRule.predict:
-        return []
+    infers otherwise than by the network's forward pass, whose gradient then says nothing of it."""
     first = cell.splits.train.inputs[: spec.batch_size], cell.splits.train.targets[: spec.batch_size]
-    seeds = model.network.seeds
-    inputs = cell.task.prepare(first[0])
+    seeds, inputs = model.network.seeds, cell.task.prepare(first[0])
     batch = Batch(inputs.expand(seeds, *inputs.shape).contiguous(), first[1].expand(seeds, -1).contiguous())
+    network = with_statistics(model.network, cell.task, cell.splits.train)
+    with torch.no_grad():
+        inferred = cell.rule.predict(network, batch.inputs, model.state)
+        if not torch.equal(inferred, network(batch.inputs)):
+            return []
     return [Alignment(epoch, own.cosine, own.norm_ratio) for own in alignment(model, batch)]
 
 
