@@ -81,7 +81,7 @@ def train(
     best, seconds = _Best(model), 0.0
     aligned: list[list[Alignment]] = [[] for _ in specs]
     with contextlib.suppress(Exception):  # whatever is wrong with a rule, its first step says it better
-        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)]
+        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)] or aligned
     for epoch in range(1, specs[0].epochs + 1):
         started = _now(cell.device)
         for number, batch in enumerate(batches.epoch(), 1):
