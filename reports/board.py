@@ -15,6 +15,14 @@ from creditbench.suite.record import STATUSES
 if TYPE_CHECKING:
     import pandas as pd
 
+# Tracks are never compared in one table: how settings were chosen, in the order they are shown.
+TRACKS = {
+    "tuned": "tuned",
+    "published": "published settings",
+    "by-hand": "settings given by hand",
+    "default": "default settings",
+    None: "settings of unknown origin",
+}
 FEW = 3  # seeds below which a score is marked
 REFERENCE = "bp"
 BUDGET = ("epochs", "batch_size", "schedule", "train_samples", "augmentation", "protocol")
@@ -34,7 +42,12 @@ class BoardRow:
     variant: str  # what tells it from its neighbours in the table; "" if nothing has to
     settings: str  # what else was chosen for the rule: learning rate, hyperparameters
     budget: str  # what every cell of its table was given
-    tuned: bool | None  # whether validation chose the settings, or they are defaults
+    track: str | None  # how the settings were chosen: one of TRACKS; None where the records do not say
+    tuning_trials: (
+        int | None
+    )  # what choosing them cost: trials, and below seconds [s] and MACs of all of them
+    tuning_seconds: float | None
+    tuning_macs: float | None
     cell: str
     seeds: tuple[int, ...]  # asked for, whatever became of them
     scores: tuple[float, ...]  # share of the test set, after the last epoch, per seed that was scored
@@ -70,19 +83,24 @@ def board(frame: pd.DataFrame) -> list[BoardRow]:
     tables: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in _cells(plain_rows(frame)):
         first = cell[0]
-        tables[first["task"], first["task_version"], first["network"]].append(cell)
+        tables[first["task"], first["task_version"], first["network"], _track(cell)].append(cell)
     rows = [row for cells in tables.values() for row in _table(cells)]
     return sorted(rows, key=_order)
 
 
 def tables(rows: Iterable[BoardRow]) -> list[list[BoardRow]]:
-    """Rows that may be compared: those of one task (and version of it) and network."""
-    return [list(part) for _, part in groupby(rows, lambda row: (row.task, row.task_version, row.network))]
+    """Rows that may be compared: those of one task (and version of it), network and track."""
+
+    def together(row: BoardRow) -> tuple[Any, ...]:
+        return (row.task, row.task_version, row.network, row.track)
+
+    return [list(part) for _, part in groupby(rows, together)]
 
 
 def _order(row: BoardRow) -> tuple[Any, ...]:
     place = (row.score is None, -(row.score or 0.0))
-    return (row.task, row.task_version, row.network, *place, row.rule, row.variant, row.cell)
+    track = list(TRACKS).index(row.track)
+    return (row.task, row.task_version, row.network, track, *place, row.rule, row.variant, row.cell)
 
 
 def _cells(seeds: list[Seed]) -> list[Cell]:
@@ -155,7 +173,6 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
     scores = tuple(seed["score"] for seed in scored)
     cost = _cost(cell)
     step, reference = cost["step_seconds"], cost["bp_step_seconds"]
-    recipes = {seed["recipe"] for seed in cell}
     return BoardRow(
         task=first["task"],
         task_version=first["task_version"],
@@ -164,7 +181,10 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         variant=variant,
         settings=settings,
         budget=budget,
-        tuned=None if None in recipes else recipes.isdisjoint({"default", "published"}),
+        track=_track(cell),
+        tuning_trials=first["tuning_trials"],
+        tuning_seconds=first["tuning_seconds"],
+        tuning_macs=first["tuning_macs"],
         cell=first["cell"],
         seeds=tuple(seed["seed"] for seed in cell),
         scores=scores,
@@ -187,6 +207,12 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         cost_device=cost["cost_device"],
         versions=_distinct(cell, "creditbench"),
     )
+
+
+def _track(cell: Cell) -> str | None:
+    """Of the seed whose settings were chosen with the least care."""
+    found = {seed["track"] for seed in cell}
+    return [track for track in TRACKS if track in found][-1]
 
 
 def _cost(cell: Cell) -> Seed:

@@ -6,15 +6,15 @@ import io
 import textwrap
 from collections.abc import Sequence
 
-from creditbench.reports.board import BoardRow, tables
+from creditbench.reports.board import TRACKS, BoardRow, tables
 from creditbench.reports.figures import ABSENT, percent, prefixed, rounded
 from creditbench.reports.legend import (
     FEW_MARK,
-    NOT_MEASURED,
-    UNTUNED_MARK,
     footnotes,
     machines,
+    not_measured,
     origins,
+    tuning_cost,
 )
 
 WIDTH, NAME = 110, 20  # characters of a line, and of its first column
@@ -35,7 +35,7 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
     marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
     parts = [_table(part, marks, width) for part in tables(rows)]
     notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
-    footer = [*notes, SHORT, f"Not in these records: {NOT_MEASURED}.", " ".join(origins(rows))]
+    footer = [*notes, SHORT, f"Not in these records: {not_measured(rows)}.", " ".join(origins(rows))]
     parts.append("\n".join(_wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)
 
@@ -71,19 +71,19 @@ def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
     lines = [line.rstrip() for line in page.getvalue().splitlines()]
     first = rows[0]
     version = f" (version {first.task_version})" if first.task_version != 1 else ""
-    title = f"{first.task}{version}, {first.network}: {first.budget}"
+    title = f"{first.task}{version}, {first.network}, {TRACKS[first.track]}: {first.budget}"
     troubles = [
         _wrapped(clean(f"{_full_name(row)}: {row.status}: {reason}"), width)
         for row in rows
         for reason in row.reasons
     ]
-    return "\n".join([_wrapped(clean(title), width), *lines, *troubles])
+    spent = [_wrapped(clean(line), width) for line in tuning_cost(rows)]
+    return "\n".join([_wrapped(clean(title), width), *lines, *troubles, *spent])
 
 
 def _name(row: BoardRow) -> str:
     """The rule, and below it what tells it from its neighbours."""
-    words = clean(row.rule) + (f" {UNTUNED_MARK}" if row.tuned is False else "")
-    lines = textwrap.wrap(words, NAME)
+    lines = textwrap.wrap(clean(row.rule), NAME)
     for choice in row.variant.split(", ") if row.variant else ():
         lines += textwrap.wrap(clean(choice), NAME, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)

@@ -22,6 +22,7 @@ BYSTANDERS = {
     "creditbench.suite.errors",
     "creditbench.suite.phases",
     "creditbench.suite.record",
+    "creditbench.suite.seal",
     "creditbench.suite.specification",
 }
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditbench.suite import recipes
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.record import Cost, Run
 from creditbench.suite.specification import format_label
@@ -25,6 +27,7 @@ COST_COLUMNS = (
 )  # fmt: skip
 KEY_COLUMNS = ("cell", "key", "machine", "cost_machine", "cost_device")  # whose cost stands in the row
 PROVENANCE_COLUMNS = ("device", "recipe", "creditbench", "torch", "commit", "finished")
+TUNING_COLUMNS = ("track", "tuning_trials", "tuning_seconds", "tuning_macs")  # of the settings, per cell
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -58,15 +61,15 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             runs.append(record)
         else:
             costs.setdefault(record.spec.cell, {})[record.machine] = record
-    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
+    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS, *TUNING_COLUMNS]
     references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
     rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
     frame = pd.DataFrame(rows, columns=columns)
     integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
-                "parameters", "learned_parameters", "task_version", "protocol"]  # fmt: skip
+                "parameters", "learned_parameters", "task_version", "protocol", "tuning_trials"]  # fmt: skip
     floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds",
               "step_seconds", "inference_seconds_per_sample", "train_macs_per_sample",
-              "inference_macs_per_sample", "bp_step_seconds"]  # fmt: skip
+              "inference_macs_per_sample", "bp_step_seconds", "tuning_seconds", "tuning_macs"]  # fmt: skip
     frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
     order = ["task", "network", "rule", "cell", "seed"]
     return frame.sort_values(order, kind="stable", ignore_index=True), problems
@@ -82,6 +85,10 @@ def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, 
     for name in ("machine", *PROVENANCE_COLUMNS):
         value = run.provenance.get(name)
         row[name] = None if value is None else str(value)
+    row["track"] = recipes.track(row["recipe"])
+    told = run.provenance.get("tuning")
+    if isinstance(told, Mapping):
+        row |= {f"tuning_{key}": told.get(key) for key in recipes.COST}
     if costs:
         home = row["machine"]
         cost = costs[home] if home in costs else costs[min(costs)]

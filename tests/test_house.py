@@ -179,14 +179,22 @@ for name in {modules!r}:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.split(r"[^\w-]", entry, maxsplit=1)[0] for entry in project["dependencies"]]
-    declared = {IMPORT_NAMES.get(name, name) for name in names}
-    imported = {
-        found.name.split(".")[0]
+
+    def names_of(entries: list[str]) -> set[str]:
+        names = [re.split(r"[^\w-]", entry, maxsplit=1)[0] for entry in entries]
+        return {IMPORT_NAMES.get(name, name) for name in names}
+
+    declared = names_of(project["dependencies"])
+    extras = project["optional-dependencies"]
+    optional = {name for extra in extras for name in names_of(extras[extra]) if extra != "test"}
+    found = [
+        (found.name.split(".")[0], found.late or found.typing)
         for path in FILES.values()
         for found in imports_of(path.read_text(encoding="utf-8"))
-    }
-    assert declared == imported - set(sys.stdlib_module_names) - {"creditbench"}
+    ]
+    own = set(sys.stdlib_module_names) | {"creditbench"}
+    assert {name for name, _ in found} - own == declared | optional
+    assert {name for name, late in found if not late} <= declared | own, "what is optional is imported late"
 
 
 # ------------------------------------------------------------- that the rules would see a breach
