@@ -64,7 +64,7 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
     tasks: dict[tuple[str, int], list[Mapping[str, object]]] = {}
     for part in tables(rows):
         first = part[0]
-        own = {"rows": part, "axis": _axis(part), "first": first, "track": TRACKS[first.track]}
+        own = {"rows": part, "axis": axis_of(part), "first": first, "track": TRACKS[first.track]}
         tasks.setdefault((first.task, first.task_version), []).append(own)
     return environment.from_string(text).render(
         title=title,
@@ -94,7 +94,7 @@ def write_page(rows: Sequence[BoardRow], path: Path, title: str = TITLE, notes: 
     return path
 
 
-def _axis(rows: Sequence[BoardRow]) -> Axis | None:
+def axis_of(rows: Sequence[BoardRow]) -> Axis | None:
     """Over the scores of a table, spreads included, ending at round numbers.
 
     Where the lowest quarter of the rows would squeeze the rest into half of the axis, it is left

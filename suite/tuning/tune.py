@@ -83,13 +83,9 @@ def tune(suite: Suite, trials: int, folder: Path, device: str, carry_out: CarryO
     studies: dict[str, Study] = {}  # by the key of every specification that is to be tried
     groups: list[Group] = []
     for study in asked(suite, trials, folder):
-        known = {
-            (entry["task"], entry["network"]): entry for entry in recipes.entries_of(_file(study, folder))
-        }
-        if _budget(known.get(_place(study), {})) == _budget(_entry(study, trials, [])):
+        if is_tuned(study, trials, folder):
             yield f"{study.name}: tuned already"
             continue
-        study.done = study.journal.finished()
         if not study.left:
             yield _finish(study, trials, folder)
             continue
@@ -107,7 +103,7 @@ def tune(suite: Suite, trials: int, folder: Path, device: str, carry_out: CarryO
 
 
 def asked(suite: Suite, trials: int, folder: Path) -> Iterator[Study]:
-    """The studies of a suite, one for each cell."""
+    """The studies of a suite, one for each cell, with what is known of them so far."""
     for part in suite.parts:
         for cell in plan(dataclasses.replace(suite, parts=(part,))):
             kind, builder = load_rule(cell.origin.rule), registry.load("network", cell.origin.network)
@@ -126,7 +122,16 @@ def asked(suite: Suite, trials: int, folder: Path) -> Iterator[Study]:
             digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
             name = f"{spec.task}-{parse_label(spec.network)[0]}-{digest}.jsonl"
             path = folder / STUDIES / Path(recipes.file_name(spec.rule)).stem / name
-            yield Study(cell, spec, space, points(space, trials), code, path)
+            study = Study(cell, spec, space, points(space, trials), code, path)
+            if path.exists():
+                study.done = study.journal.finished()
+            yield study
+
+
+def is_tuned(study: Study, trials: int, folder: Path) -> bool:
+    """Whether the folder has the recipe that this study would make."""
+    known = {(entry["task"], entry["network"]): entry for entry in recipes.entries_of(_file(study, folder))}
+    return _budget(known.get(_place(study), {})) == _budget(_entry(study, trials, []))
 
 
 def groups_of(study: Study, device: torch.device) -> list[Group]:
