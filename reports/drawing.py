@@ -52,7 +52,7 @@ def _table(rows: Sequence[BoardRow], own: str, top: int) -> list[str]:
     title = f"{first.task}, {first.network}, {TRACKS[first.track]}"
     parts = [
         _text(10, top + LINE, title, "h"),
-        _text(NAMES + PLOT + 20, top + LINE, "score, %; step × bp", "n"),
+        _text(NAMES + PLOT + 20, top + LINE, "score, %; step", "n"),
     ]
     middle = top + LINE + LINE // 2
     for row in rows:
@@ -61,7 +61,7 @@ def _table(rows: Sequence[BoardRow], own: str, top: int) -> list[str]:
         if row.score is None:
             words = row.status
         elif row.step_ratio is not None:
-            words += f"   {rounded(row.step_ratio)} ×"
+            words += f", {rounded(row.step_ratio)} × {REFERENCE}"
         name = f"{row.rule} ({row.variant})" if row.variant else row.rule
         parts += [
             f'<g class="{"own" if row.rule == own else "other"}">',

@@ -163,11 +163,13 @@ class Estimate:
             )
             if seconds
         ]
+        if not parts:
+            return ["All is there; what other code made is replayed."]
         return [
-            f"About {_span(self.total)}: {', '.join(parts) or 'all is there'}.",
-            f"This rests on {TIMED} steps and a scoring pass on this machine for each of {self.probes} pairs of"
-            " rule and network, one training at a time. Trainings that ride together take less, work beside"
-            " them makes it more.",
+            f"About {_span(self.total)}: {', '.join(parts)}.",
+            f"This rests on {TIMED} steps and a scoring pass on this machine for each of {self.probes} pairs"
+            " of rule and network, one training at a time. Trainings that ride together take less, other work"
+            " beside them makes it more.",
         ]
 
 

@@ -84,7 +84,10 @@ def tune(suite: Suite, trials: int, folder: Path, device: str, carry_out: CarryO
     groups: list[Group] = []
     for study in asked(suite, trials, folder):
         if is_tuned(study, trials, folder):
-            yield f"{study.name}: tuned already"
+            other = stored(study, folder)["provenance"].get("fingerprint") != study.code
+            yield f"{study.name}: tuned already" + (
+                f", by other code; delete {_file(study, folder)} to tune again" if other else ""
+            )
             continue
         if not study.left:
             yield _finish(study, trials, folder)
@@ -130,8 +133,13 @@ def asked(suite: Suite, trials: int, folder: Path) -> Iterator[Study]:
 
 def is_tuned(study: Study, trials: int, folder: Path) -> bool:
     """Whether the folder has the recipe that this study would make."""
-    known = {(entry["task"], entry["network"]): entry for entry in recipes.entries_of(_file(study, folder))}
-    return _budget(known.get(_place(study), {})) == _budget(_entry(study, trials, []))
+    return _budget(stored(study, folder)) == _budget(_entry(study, trials, []))
+
+
+def stored(study: Study, folder: Path) -> Mapping[str, Any]:
+    """The entry that a folder of recipes has for the study's place; empty if there is none."""
+    entries = recipes.entries_of(_file(study, folder))
+    return next((entry for entry in entries if (entry["task"], entry["network"]) == _place(study)), {})
 
 
 def groups_of(study: Study, device: torch.device) -> list[Group]:
@@ -153,10 +161,9 @@ def _finish(study: Study, trials: int, folder: Path) -> str:
     if best.status != "ok":
         return f"{study.name}: no trial ended well, so there is no recipe: {best.status}: {best.reason}"
     path = _file(study, folder)
-    stored = {(entry["task"], entry["network"]): entry for entry in recipes.entries_of(path)}
     entry = _entry(study, trials, study.tried)
-    stored[_place(study)] = entry
-    recipes.write(path, list(stored.values()))
+    others = [own for own in recipes.entries_of(path) if (own["task"], own["network"]) != _place(study)]
+    recipes.write(path, [*others, entry])
     rate = "its own step size" if point.learning_rate is None else f"learning rate {point.learning_rate:.2g}"
     return (
         f"{study.name}: {', '.join(filter(None, (rate, point.words)))}:"
