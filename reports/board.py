@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from creditbench.reports.rows import plain_rows
+from creditbench.suite.frame import COST_COLUMNS
 from creditbench.suite.record import STATUSES
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ TRACKS = {
 FEW = 3  # seeds below which a score is marked
 REFERENCE = "bp"
 BUDGET = ("epochs", "batch_size", "schedule", "train_samples", "augmentation", "protocol")
+TO_TARGET = (
+    "target_score",
+    "epochs_to_target",
+    "steps_to_target",
+    "seconds_to_target",
+    "energy_to_target_pj",
+)
 
 Seed = dict[str, Any]  # a row of the frame
 Cell = list[Seed]
@@ -41,13 +49,12 @@ class BoardRow:
     rule: str
     variant: str  # what tells it from its neighbours in the table; "" if nothing has to
     settings: str  # what else was chosen for the rule: learning rate, hyperparameters
+    batch_size: int
     budget: str  # what every cell of its table was given
     track: str | None  # how the settings were chosen: one of TRACKS; None where the records do not say
-    tuning_trials: (
-        int | None
-    )  # what choosing them cost: trials, and below seconds [s] and MACs of all of them
-    tuning_seconds: float | None
-    tuning_macs: float | None
+    tuning_trials: int | None  # what choosing them cost; None where the records do not say
+    tuning_seconds: float | None  # [s] of all trials
+    tuning_macs: float | None  # of all trials' training
     cell: str
     seeds: tuple[int, ...]  # asked for, whatever became of them
     scores: tuple[float, ...]  # share of the test set, after the last epoch, per seed that was scored
@@ -63,6 +70,7 @@ class BoardRow:
     macs_complete: bool  # False: some operators have no formula, so the counts are lower bounds
     parameters: int | None  # of the network
     learned_parameters: int | None  # of the rule
+    costs: Mapping[str, Any]  # the frame's cost columns, and means of its columns to target
     status: str  # "ok", another status, or "2 of 3 ok, 1 diverged"
     reasons: tuple[str, ...]  # of the seeds that did not end ok
     devices: tuple[str, ...]  # that trained it
@@ -180,6 +188,7 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         rule=first["rule"],
         variant=variant,
         settings=settings,
+        batch_size=first["batch_size"],
         budget=budget,
         track=_track(cell),
         tuning_trials=first["tuning_trials"],
@@ -200,6 +209,7 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         macs_complete=not cost["uncounted_operations"],
         parameters=cost["parameters"],
         learned_parameters=cost["learned_parameters"],
+        costs={name: cost[name] for name in COST_COLUMNS} | _to_target(cell),
         status=_status(cell),
         reasons=_reasons(cell),
         devices=_distinct(cell, "device"),
@@ -207,6 +217,12 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         cost_device=cost["cost_device"],
         versions=_distinct(cell, "creditbench"),
     )
+
+
+def _to_target(cell: Cell) -> dict[str, float | None]:
+    """Means over the seeds; None unless all of them reached the target, since a mean over the quick ones
+    would flatter."""
+    return {name: _mean([seed[name] for seed in cell]) for name in TO_TARGET}
 
 
 def _track(cell: Cell) -> str | None:

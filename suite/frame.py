@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creditbench.suite import recipes
+from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import Cost, Run
+from creditbench.suite.record import OPERATIONS, PHASES, Cost, Run
 from creditbench.suite.specification import format_label
 from creditbench.suite.store import Store, read
 
@@ -19,13 +20,36 @@ RUN_COLUMNS = (
     "task", "network", "rule", "hyperparameters", "network_choices", "learning_rate", "seed", "status",
     "reason", "score", "validation_score", "best_epoch", "best_score", "epochs", "batch_size",
     "train_samples", "train_seconds", "schedule", "augmentation", "task_version", "protocol",
-    "metric", "higher_is_better",
+    "metric", "higher_is_better", "steps", "target_score",
 )  # fmt: skip
+# From the learning curve: when the validation score first reached the task's target score, and what the
+# updates looked like beside the gradient, "block=cosine,..."
+CURVE_COLUMNS = (
+    "epochs_to_target", "steps_to_target", "seconds_to_target", "energy_to_target_pj",
+    "cosine_start", "cosine_end", "norm_ratio_end",
+)  # fmt: skip
+MEASURED_COLUMNS = (
+    "step_seconds", "inference_seconds_per_sample", "latency_seconds", "peak_bytes", "parameters",
+    "learned_parameters", "train_macs_per_sample", "inference_macs_per_sample", "peak_process_bytes",
+    "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
+    "critical_path_macs", "pipeline_interval_macs",
+    "step_joules", "joules_source",
+)  # fmt: skip
+MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
+ENERGY_COLUMNS = (
+    "energy_table",
+    *(f"{part}_energy{bound}_pj" for part in ("train", "inference") for bound in ("", "_lower", "_upper")),
+    *(f"{name}_energy_pj" for name in PHASES),
+)
 COST_COLUMNS = (
-    "step_seconds", "inference_seconds_per_sample", "peak_bytes", "parameters", "learned_parameters",
-    "train_macs_per_sample", "inference_macs_per_sample", "uncounted_operations", "bp_step_seconds",
+    *MEASURED_COLUMNS, "uncounted_operations", "bp_step_seconds",
+    *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS),
+    *(f"{part}_{name}_per_sample" for part in ("train", "inference") for name in OPERATIONS[1:]),
+    *(f"{name}_macs_per_sample" for name in PHASES),
+    *ENERGY_COLUMNS,
 )  # fmt: skip
 KEY_COLUMNS = ("cell", "key", "machine", "cost_machine", "cost_device")  # whose cost stands in the row
+ENERGY_TABLE = "cmos45-fp32"  # what the energy columns are modelled with
 PROVENANCE_COLUMNS = ("device", "recipe", "creditbench", "torch", "commit", "finished")
 TUNING_COLUMNS = ("track", "tuning_trials", "tuning_seconds", "tuning_macs")  # of the settings, per cell
 
@@ -61,15 +85,26 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             runs.append(record)
         else:
             costs.setdefault(record.spec.cell, {})[record.machine] = record
-    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS, *TUNING_COLUMNS]
+    columns = [
+        *RUN_COLUMNS,
+        *CURVE_COLUMNS,
+        *COST_COLUMNS,
+        *KEY_COLUMNS,
+        *PROVENANCE_COLUMNS,
+        *TUNING_COLUMNS,
+    ]
     references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
     rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
     frame = pd.DataFrame(rows, columns=columns)
     integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
-                "parameters", "learned_parameters", "task_version", "protocol", "tuning_trials"]  # fmt: skip
-    floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds",
-              "step_seconds", "inference_seconds_per_sample", "train_macs_per_sample",
-              "inference_macs_per_sample", "bp_step_seconds", "tuning_seconds", "tuning_macs"]  # fmt: skip
+                "parameters", "learned_parameters", "task_version", "protocol", "steps",
+                "epochs_to_target", "steps_to_target", "peak_process_bytes", "tuning_trials",
+                "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes",
+                *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS)]  # fmt: skip
+    words = {"uncounted_operations", "energy_table", "joules_source"}
+    floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds", "target_score",
+              "seconds_to_target", "energy_to_target_pj", "tuning_seconds", "tuning_macs",
+              *(set(COST_COLUMNS) - set(integers) - words)]  # fmt: skip
     frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
     order = ["task", "network", "rule", "cell", "seed"]
     return frame.sort_values(order, kind="stable", ignore_index=True), problems
@@ -92,12 +127,73 @@ def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, 
     if costs:
         home = row["machine"]
         cost = costs[home] if home in costs else costs[min(costs)]
-        row |= {name: getattr(cost, name, None) for name in COST_COLUMNS}
+        row |= _cost_columns(cost)
         row["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
         row["bp_step_seconds"] = _bp_step_seconds(cost, references)
         device = cost.provenance.get("device")
         row |= {"cost_machine": cost.machine, "cost_device": None if device is None else str(device)}
+    row |= _curve_columns(run, row)
     return row
+
+
+def _cost_columns(cost: Cost) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(cost, name) for name in MEASURED_COLUMNS}
+    row |= {f"peak_{kind}_bytes": size for kind, size in cost.peak_bytes_by_kind.items()}
+    if not cost.operations:
+        return row  # an older record: nothing was split
+    phases = {name: _all_kinds(cost.operations[name]) for name in PHASES}
+    train = {name: sum(own[name] for own in phases.values()) for name in OPERATIONS}
+    inference = _all_kinds(cost.operations["inference"])
+    for name in OPERATIONS[1:]:
+        row |= {f"train_{name}_per_sample": train[name], f"inference_{name}_per_sample": inference[name]}
+    row |= {f"{name}_macs_per_sample": own["macs"] for name, own in phases.items()}
+    unknown = {"unknown": cost.uncounted_operations}
+    modelled = energy(train | unknown, phases, ENERGY_TABLE)
+    row |= _energy("train", modelled) | _energy("inference", energy(inference | unknown, {}, ENERGY_TABLE))
+    row |= {f"{name}_energy_pj": own.arithmetic_pj for name, own in modelled.by_phase.items()}
+    return row | {"energy_table": modelled.table}
+
+
+def _all_kinds(counts: Mapping[str, float]) -> dict[str, Any]:
+    return dict.fromkeys(OPERATIONS, 0.0) | dict(counts)
+
+
+def _energy(part: str, modelled: Energy) -> dict[str, float]:
+    return {
+        f"{part}_energy_pj": modelled.arithmetic_pj,
+        f"{part}_energy_lower_pj": modelled.with_memory_lower_pj,
+        f"{part}_energy_upper_pj": modelled.with_memory_upper_pj,
+    }
+
+
+def _curve_columns(run: Run, row: dict[str, Any]) -> dict[str, Any]:
+    """What the learning curve says beyond its last point. Epochs are the finest that it can tell."""
+    found: dict[str, Any] = {}
+    if run.alignment:
+        first, last = run.alignment[0], run.alignment[-1]
+        found["cosine_start"], found["cosine_end"] = _by_block(first.cosine), _by_block(last.cosine)
+        found["norm_ratio_end"] = _by_block(last.norm_ratio)
+    target, sign = run.target_score, 1 if run.higher_is_better else -1
+    if target is None:
+        return found
+    reached = [
+        p for p in run.curve if p.validation_score is not None and sign * (p.validation_score - target) >= 0
+    ]
+    if not reached:
+        return found
+    first_point = reached[0]
+    found |= {"epochs_to_target": first_point.epoch, "seconds_to_target": first_point.train_seconds}
+    if run.steps is not None:
+        steps = run.steps * first_point.epoch // run.spec.epochs
+        found["steps_to_target"] = steps
+        per_sample = row.get("train_energy_pj")
+        if per_sample is not None:
+            found["energy_to_target_pj"] = steps * run.spec.batch_size * per_sample
+    return found
+
+
+def _by_block(figures: Mapping[str, float]) -> str:
+    return ",".join(f"{block}={value:.4g}" for block, value in figures.items())
 
 
 def _bp_step_seconds(cost: Cost, references: list[Cost]) -> float | None:

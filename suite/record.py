@@ -17,6 +17,13 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.specification import Spec, check_types
 
 SCHEMA = 1
+# What is counted (see docs/protocol.md): the names in `Cost.operations`.
+OPERATIONS = (
+    "macs", "effective_macs", "acs", "dense_acs", "adds", "multiplies", "divisions", "comparisons",
+    "transcendentals", "random_draws", "bytes_read", "bytes_written", "compulsory_bytes",
+    "parameter_writes",
+)  # fmt: skip
+PHASES = ("forward", "credit", "update")  # of a training step
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
@@ -29,6 +36,15 @@ class Point:
     validation_score: float | None
     validation_loss: float | None
     train_seconds: float  # [s], this seed's share of the time spent in steps up to here
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the rule's updates lay to the true gradient at the same weights, on one fixed batch, by block."""
+
+    epoch: int  # 0: before the first step
+    cosine: Mapping[str, float]
+    norm_ratio: Mapping[str, float]  # update over gradient, before the optimizer
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,9 @@ class Run:
     curve: tuple[Point, ...] = ()
     train_seconds: float | None = None  # [s], this seed's share, scoring left out
     digest: Mapping[str, list[float]] = field(default_factory=dict)  # of the first steps
+    steps: int | None = None  # of the whole training
+    alignment: tuple[Alignment, ...] = ()  # at the start and after each epoch
+    target_score: float | None = None  # of the task, for time to target
     fingerprint: str = ""  # of the code that ran
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -67,6 +86,20 @@ class Cost:
     train_macs_per_sample: float
     inference_macs_per_sample: float
     uncounted_operations: Mapping[str, int]  # without a price: name -> elements in a step and inference
+    # Records of older versions lack what follows.
+    latency_seconds: float | None = None  # [s] of inference at batch 1, median
+    peak_bytes_by_kind: Mapping[str, int] = field(default_factory=dict)  # what peak_bytes was made of
+    peak_process_bytes: int | None = None  # [B] resident in the process during steps: libraries, data and all
+    cuda_peak_allocated_bytes: int | None = None  # [B]
+    cuda_peak_reserved_bytes: int | None = None  # [B]
+    # By phase of a step (forward, credit, update), and for inference: kind of operation -> number per sample.
+    operations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    critical_path_macs: float | None = None  # per sample: the longest chain of dependent work in a step
+    pipeline_interval_macs: float | None = None  # per sample: between batches when they overlap
+    coverage: float | None = None  # share of output elements of a step whose operators are priced
+    inference_coverage: float | None = None
+    step_joules: float | None = None  # [J] measured, not modelled
+    joules_source: str | None = None  # by which counter, or why it was not measured
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -102,7 +135,10 @@ def from_json(text: str, where: str) -> Record:
             points = tuple(Point(**point) for point in data.pop("curve"))
             for point in points:
                 check_types(point)
-            record = Run(spec=spec, curve=points, **data)
+            aligned = tuple(Alignment(**item) for item in data.pop("alignment", ()))
+            for item in aligned:
+                check_types(item)
+            record = Run(spec=spec, curve=points, alignment=aligned, **data)
             if record.status not in STATUSES:
                 raise ValueError(f"its status '{record.status}' is none of {', '.join(STATUSES)}")
         elif kind == "cost":

@@ -97,6 +97,7 @@ class Task:
     loss: str = "cross-entropy"
     metric: str = "accuracy"
     higher_is_better: bool = True
+    target_score: float | None = None  # on validation: what time, steps and energy to target are counted to
     summary: str = ""
     licence: str = ""
     source: str = ""  # whom to cite
@@ -344,6 +345,8 @@ class LearningRule(ABC):
     own_step_size: ClassVar[bool] = False  # True: plain descent with learning rate 1
     learning_rates: ClassVar[tuple[float, float]] = (2e-4, 2e-2)  # lowest and highest that tuning tries
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what else it may try: name -> values
+    # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
+    network_choices: ClassVar[Mapping[str, Any]] = {}
 
     def supports(self, network: Network, task: Task) -> str | None:
         """Why this rule cannot train that network on that task; None if it can."""
