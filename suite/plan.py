@@ -162,9 +162,10 @@ def _cell(
     own_network = registry.own_name(builder)
     chosen = recipe(kind.name, the_task.name, own_network, (own_recipes,) if own_recipes else ())
     options = _checked(builder, f"network '{own_network}'", options)
-    asked = {k: v for k, v in kind.network_choices.items() if k in inspect.signature(builder).parameters}
-    choices = _checked(builder, f"network '{own_network}'", {**asked, **chosen.network_choices})
-    choices = {key: value for key, value in choices.items() if key not in parse_label(network)[1]}
+    choices = own_choices(kind, builder, network) | {
+        key: value for key, value in chosen.network_choices.items() if key not in parse_label(network)[1]
+    }
+    choices = _checked(builder, f"network '{own_network}'", choices)
     settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
     by_hand = bool(given) or (rate is not None and not kind.own_step_size)
     if kind.own_step_size:
@@ -189,6 +190,12 @@ def _cell(
     specs = tuple(spec.with_seed(seed) for seed in range(part.seeds))
     origin = Origin(task, network_name, label)
     return Planned(specs, origin, BY_HAND) if by_hand else Planned(specs, origin, chosen.origin, chosen.cost)
+
+
+def own_choices(kind: type[LearningRule], builder: Any, network: str) -> dict[str, Any]:
+    """What a rule's definition asks of a network, where the network has it and its label does not say."""
+    has, given = inspect.signature(builder).parameters, parse_label(network)[1]
+    return {key: value for key, value in kind.network_choices.items() if key in has and key not in given}
 
 
 def load_task(name: str) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,16 +52,18 @@ class Point:
         return format_label("", self.choices).lstrip(":")
 
     def of(self, spec: Spec) -> Spec:
-        """A specification with these settings in place of all that a recipe may choose."""
+        """A specification with these settings."""
         network = {name: value for name, value in self.choices.items() if name in NETWORK_OPTIONS}
         rule = {name: value for name, value in self.choices.items() if name not in NETWORK_OPTIONS}
-        return replace(spec, learning_rate=self.learning_rate, network_choices=network, hyperparameters=rule)
+        choices = {**spec.network_choices, **network}  # on top of what the rule's definition asks for
+        return replace(spec, learning_rate=self.learning_rate, network_choices=choices, hyperparameters=rule)
 
 
-def declared(kind: type[LearningRule], builder: Callable[..., Any]) -> Space:
+def declared(kind: type[LearningRule], builder: Callable[..., Any], given: Collection[str] = ()) -> Space:
     """The search space of a rule on a network, checked.
 
-    A rule's `search` may name options of networks; those that this network lacks are left out."""
+    A rule's `search` may name options of networks; those that this network lacks are left out, and so are
+    those that are `given` as part of the problem ("mlp:activation=tanh")."""
     with sealed_test_data():
         search, rates = dict(kind.search), kind.learning_rates
     options = inspect.signature(builder).parameters
@@ -72,7 +74,7 @@ def declared(kind: type[LearningRule], builder: Callable[..., Any]) -> Space:
                 f"Rule '{kind.name}' searches {name} over {values!r}; give a sequence of numbers, words,"
                 " True, False or None."
             )
-        if name in NETWORK_OPTIONS and name not in options:
+        if name in NETWORK_OPTIONS and (name not in options or name in given):
             continue
         if name not in NETWORK_OPTIONS and name not in inspect.signature(kind).parameters:
             raise CreditbenchError(

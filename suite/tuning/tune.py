@@ -23,7 +23,7 @@ from creditbench.suite import recipes, registry
 from creditbench.suite.driver import choose_device, files_of, seeds_at_once
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.fingerprint import fingerprint
-from creditbench.suite.plan import Origin, Planned, Suite, load_rule, load_task, plan
+from creditbench.suite.plan import Origin, Planned, Suite, load_rule, load_task, own_choices, plan
 from creditbench.suite.provenance import commit
 from creditbench.suite.specification import Spec, canonical_json, parse_label
 from creditbench.suite.tuning.space import Point, Space, declared
@@ -115,11 +115,11 @@ def asked(suite: Suite, trials: int, folder: Path) -> Iterator[Study]:
                 seed=SEED,
                 epochs=part.tuning_epochs or part.epochs,
                 train_samples=part.tuning_samples or part.train_samples,
-                network_choices={},
+                network_choices=own_choices(kind, builder, cell.specs[0].network),
                 hyperparameters={},
                 learning_rate=None,
             )
-            space = declared(kind, builder)
+            space = declared(kind, builder, parse_label(spec.network)[1])
             code = fingerprint(files_of(cell.origin), torch.__version__)
             identity = canonical_json([spec.as_dict(), space.as_data(), code])
             digest = hashlib.sha256(identity.encode()).hexdigest()[:12]

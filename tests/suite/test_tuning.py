@@ -20,7 +20,7 @@ from creditbench.suite.train import train
 from creditbench.suite.tuning.space import Space, declared
 from creditbench.suite.tuning.study import points
 from creditbench.suite.tuning.trial import Tried, learning_splits, try_out
-from creditbench.suite.tuning.tune import SEED, inline, tune
+from creditbench.suite.tuning.tune import SEED, asked, inline, tune
 from creditbench.suite.types import Splits
 from creditbench.suite.work import Group, assemble, load_splits
 
@@ -132,6 +132,21 @@ def test_a_rule_may_declare_its_own_range_of_learning_rates(tmp_path: Path) -> N
 def test_a_search_space_that_makes_no_sense_is_refused(body: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(CreditbenchError, match=complaint):
         declared(load_rule(own_rule(tmp_path, body)), registry.load("network", "mlp"))
+
+
+def test_what_a_rule_asks_of_a_network_and_what_the_suite_says_hold_in_every_trial(tmp_path: Path) -> None:
+    body = (
+        "    network_choices: ClassVar = {'normalisation': 'layer'}\n"
+        "    search: ClassVar = {'activation': ('relu', 'tanh')}"
+    )
+    rule = own_rule(tmp_path, body)
+    for network, choices in (("mlp", {"activation"}), ("mlp:activation=sigmoid", set[str]())):
+        (study,) = asked(suite(rule, networks=(network,)), 4, tmp_path / "r")
+        assert set(study.space.choices) == choices
+        for point in study.points:
+            tried = point.of(study.spec).network_choices
+            assert tried["normalisation"] == "layer"
+            assert set(tried) == {"normalisation"} | choices
 
 
 # ------------------------------------------------------------------------- recipes and their price
