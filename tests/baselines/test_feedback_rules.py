@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -234,7 +235,7 @@ def test_rules_with_feedback_cost_their_closed_forms(batch: int, width: int, dep
     forward, first, above = batch * sum(layers), batch * layers[0], sum(layers[1:])
 
     def counted(rule: str) -> int:
-        options = {"activation": "sigmoid"} if rule == "burstprop" else {}
+        options: dict[str, Any] = {"activation": "sigmoid"} if rule == "burstprop" else {}
         model = learner(load_rule(rule)(), width=width, depth=depth, **options)
         with count_operations() as ops:
             model.step(toy_batch(samples=batch))
