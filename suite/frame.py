@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.record import Cost, Run
-from creditbench.suite.specification import format_label
+from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.store import Store, read
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """As `load_results`, with what can be read and one sentence for each record that cannot."""
     import pandas as pd
 
-    runs: list[Run] = []
+    rows: list[Row] = []  # runs are let go as they are read: their curves would fill the memory
     costs: dict[str, dict[str, Cost]] = {}
     problems: list[str] = []
     for path in Store(Path(folder)).paths():
@@ -55,55 +55,90 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(str(error))
             continue
         if isinstance(record, Run):
-            runs.append(record)
+            rows.append(_row(record))
         else:
             costs.setdefault(record.spec.cell, {})[record.machine] = record
-    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
-    references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
-    rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
-    frame = pd.DataFrame(rows, columns=columns)
+    joined = _Costs(costs)
+    values = ((*row, *joined.beside(row)) for row in rows)
+    frame = pd.DataFrame(values, columns=[*OWN_COLUMNS, *JOINED_COLUMNS])
     integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
                 "parameters", "learned_parameters", "task_version", "protocol"]  # fmt: skip
     floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds",
               "step_seconds", "inference_seconds_per_sample", "train_macs_per_sample",
               "inference_macs_per_sample", "bp_step_seconds"]  # fmt: skip
-    frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
+    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
+    frame = frame[columns].astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
     order = ["task", "network", "rule", "cell", "seed"]
     return frame.sort_values(order, kind="stable", ignore_index=True), problems
 
 
-def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, Any]:
-    spec = run.spec
-    row: dict[str, Any] = {name: getattr(spec, name, None) for name in RUN_COLUMNS}
-    row |= {name: getattr(run, name) for name in RUN_COLUMNS if hasattr(run, name)}
-    row["hyperparameters"] = format_label("", spec.hyperparameters).lstrip(":")
-    row["network_choices"] = format_label("", spec.network_choices).lstrip(":")
-    row |= {"cell": spec.cell, "key": spec.key}
-    for name in ("machine", *PROVENANCE_COLUMNS):
-        value = run.provenance.get(name)
-        row[name] = None if value is None else str(value)
-    if costs:
-        home = row["machine"]
-        cost = costs[home] if home in costs else costs[min(costs)]
-        row |= {name: getattr(cost, name, None) for name in COST_COLUMNS}
-        row["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
-        row["bp_step_seconds"] = _bp_step_seconds(cost, references)
+Row = tuple[Any, ...]  # as OWN_COLUMNS
+JOINED_COLUMNS = (*COST_COLUMNS, "cost_machine", "cost_device")
+OWN_COLUMNS = (*RUN_COLUMNS, "cell", "key", "machine", *PROVENANCE_COLUMNS)
+_CELL, _MACHINE = OWN_COLUMNS.index("cell"), OWN_COLUMNS.index("machine")
+_OF_SPEC = frozenset(Spec.__dataclass_fields__)
+_TEXT = ("hyperparameters", "network_choices")
+
+
+def _row(run: Run) -> Row:
+    """What a run says by itself."""
+    spec, provenance = run.spec, run.provenance
+    own = [
+        format_label("", getattr(spec, name)).lstrip(":")
+        if name in _TEXT
+        else getattr(spec if name in _OF_SPEC else run, name)
+        for name in RUN_COLUMNS
+    ]
+    told = [provenance.get(name) for name in ("machine", *PROVENANCE_COLUMNS)]
+    return (*own, spec.cell, spec.key, *(None if value is None else str(value) for value in told))
+
+
+class _Costs:
+    """Which cost belongs beside a run; found once per cell and machine."""
+
+    def __init__(self, costs: dict[str, dict[str, Cost]]) -> None:
+        self.costs = costs
+        self.known: dict[tuple[str, str | None], Row] = {}
+        self.references: dict[tuple[Any, ...], list[Cost]] = {}
+        for own in costs.values():
+            for cost in own.values():
+                if cost.spec.rule == "bp":
+                    self.references.setdefault(_site(cost), []).append(cost)
+
+    def beside(self, row: Row) -> Row:
+        """A row's values of JOINED_COLUMNS."""
+        place = row[_CELL], row[_MACHINE]
+        if place not in self.known:
+            self.known[place] = self._joined(*place)
+        return self.known[place]
+
+    def _joined(self, cell: str, home: str | None) -> Row:
+        own = self.costs.get(cell)
+        if not own:
+            return (None,) * len(JOINED_COLUMNS)
+        cost = own[home] if home in own else own[min(own)]
+        values = {name: getattr(cost, name, None) for name in COST_COLUMNS}
+        values["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
+        values["bp_step_seconds"] = _bp_step_seconds(cost, self.references.get(_site(cost), []))
         device = cost.provenance.get("device")
-        row |= {"cost_machine": cost.machine, "cost_device": None if device is None else str(device)}
-    return row
+        return (*values.values(), cost.machine, None if device is None else str(device))
+
+
+def _site(cost: Cost) -> tuple[Any, ...]:
+    """Where times may be compared: the same task, network, batch size and machine."""
+    spec = cost.spec
+    return spec.task, spec.task_version, spec.network, spec.batch_size, cost.machine
 
 
 def _bp_step_seconds(cost: Cost, references: list[Cost]) -> float | None:
     """bp's step time on the same task, network, batch size and machine, from the cell most alike."""
-    same = ("task", "task_version", "network", "batch_size")
     budget = ("epochs", "train_samples", "schedule", "augmentation", "protocol")
 
-    def unlike(names: tuple[str, ...], other: Cost) -> int:
-        return sum(getattr(other.spec, name) != getattr(cost.spec, name) for name in names)
+    def unlike(other: Cost) -> int:
+        return sum(getattr(other.spec, name) != getattr(cost.spec, name) for name in budget)
 
     found = [
-        (other.spec.cell != cost.spec.cell, unlike(budget, other), other.spec.cell, other.step_seconds)
+        (other.spec.cell != cost.spec.cell, unlike(other), other.spec.cell, other.step_seconds)
         for other in references
-        if other.machine == cost.machine and not unlike(same, other)
     ]
     return min(found)[-1] if found else None

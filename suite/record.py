@@ -11,12 +11,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.specification import Spec, check_types
+from creditbench.suite.schema import SCHEMA, NewerSchema, upgrade
+from creditbench.suite.specification import LARGEST, Spec, check_types, shortened
 
-SCHEMA = 1
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
@@ -83,35 +84,32 @@ def to_json(record: Record) -> str:
 
 def from_json(text: str, where: str) -> Record:
     """The inverse of `to_json`; raises CreditbenchError saying what is wrong in which file."""
-
-    def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is not JSON")
-
     try:
-        data = json.loads(text, parse_constant=refuse)
+        data = _STRICT.decode(text)
         if not isinstance(data, dict):
             raise ValueError("it is not an object")
-        schema, kind = data.pop("schema"), data.pop("kind")
-        if schema != SCHEMA:
-            raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
+        data = upgrade(data)
+        kind = data.pop("kind")
+        del data["schema"]
         key, spec = data.pop("key"), Spec.from_dict(data.pop("spec"))
         if key != spec.key:
             raise ValueError("its key does not match its specification: it was edited by hand")
         record: Record
         if kind == "run":
-            points = tuple(Point(**point) for point in data.pop("curve"))
-            for point in points:
-                check_types(point)
-            record = Run(spec=spec, curve=points, **data)
+            curve = _curve(data.pop("curve"))
+            _check_digest(data.get("digest", {}))
+            record = Run(spec=spec, curve=curve, **data)
             if record.status not in STATUSES:
-                raise ValueError(f"its status '{record.status}' is none of {', '.join(STATUSES)}")
+                raise ValueError(f"its status {shortened(record.status)} is none of {', '.join(STATUSES)}")
         elif kind == "cost":
             low, high = data.pop("step_seconds_quartiles")
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
         else:
-            raise ValueError(f"its kind is '{kind}', not run or cost")
+            raise ValueError(f"its kind is {shortened(kind)}, not run or cost")
         check_types(record)
         return record
+    except NewerSchema as error:
+        raise CreditbenchError(f"{where} cannot be read: {error}. Update creditbench.") from None
     except KeyError as error:
         problem = f"the field {error} is missing"
     except (ValueError, TypeError, RecursionError, CreditbenchError) as error:
@@ -119,6 +117,39 @@ def from_json(text: str, where: str) -> Record:
     raise CreditbenchError(
         f"{where} is not a readable record: {problem}. Delete it or restore it, then run again."
     )
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
+_POINT = itemgetter("epoch", "validation_score", "validation_loss", "train_seconds")
+_NUMBER = {int, float, type(None)}
+_POINT_TYPES = ({int}, _NUMBER, _NUMBER, {int, float})
+
+
+def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
+    """The points of a learning curve: most of a record, so they are checked by column, and one by one
+    only where a column is strange."""
+    rows = [_POINT(point) for point in points]
+    plain = all(len(point) == len(_POINT_TYPES) for point in points)
+    for column, types in zip(zip(*rows, strict=True), _POINT_TYPES, strict=False):
+        numbers = [value for value in column if value is not None]
+        plain = plain and set(map(type, column)) <= types
+        plain = plain and (not numbers or (min(numbers) > -LARGEST and max(numbers) < LARGEST))
+    if plain:
+        return tuple(Point(*row) for row in rows)
+    curve = tuple(Point(**point) for point in points)
+    for point in curve:
+        check_types(point)
+    return curve
+
+
+def _check_digest(digest: Any) -> None:
+    for name, numbers in digest.items() if isinstance(digest, dict) else ():
+        if type(numbers) is not list or not set(map(type, numbers)) <= {int, float, type(None)}:
+            raise ValueError(f"its digest of {shortened(name)} is {shortened(numbers)}, no list of numbers")
 
 
 def _finite(value: Any) -> Any:
