@@ -20,6 +20,7 @@ MEASURING = "creditbench.suite.measure"
 # They carry results and cannot change them.
 BYSTANDERS = {
     "creditbench.suite.errors",
+    "creditbench.suite.meters.alignment",
     "creditbench.suite.phases",
     "creditbench.suite.record",
     "creditbench.suite.specification",

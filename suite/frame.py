@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import Cost, Run
+from creditbench.suite.record import OPERATIONS, PHASES, Cost, Run
 from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.store import Store, read
 
@@ -17,13 +20,35 @@ RUN_COLUMNS = (
     "task", "network", "rule", "hyperparameters", "network_choices", "learning_rate", "seed", "status",
     "reason", "score", "validation_score", "best_epoch", "best_score", "epochs", "batch_size",
     "train_samples", "train_seconds", "schedule", "augmentation", "task_version", "protocol",
-    "metric", "higher_is_better",
+    "metric", "higher_is_better", "steps", "target_score",
 )  # fmt: skip
+# From the learning curve: when the validation score first reached the task's target score, and what the
+# updates looked like beside the gradient, "block=cosine,..."
+CURVE_COLUMNS = (
+    "epochs_to_target", "steps_to_target", "seconds_to_target", "energy_to_target_pj",
+    "cosine_start", "cosine_end", "norm_ratio_end",
+)  # fmt: skip
+MEASURED_COLUMNS = (
+    "step_seconds", "inference_seconds_per_sample", "latency_seconds", "peak_bytes", "parameters",
+    "learned_parameters", "train_macs_per_sample", "inference_macs_per_sample", "peak_process_bytes",
+    "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
+    "step_joules", "joules_source",
+)  # fmt: skip
+MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
+ENERGY_COLUMNS = (
+    "energy_table",
+    *(f"{part}_energy{bound}_pj" for part in ("train", "inference") for bound in ("", "_lower", "_upper")),
+    *(f"{name}_energy_pj" for name in PHASES),
+)
 COST_COLUMNS = (
-    "step_seconds", "inference_seconds_per_sample", "peak_bytes", "parameters", "learned_parameters",
-    "train_macs_per_sample", "inference_macs_per_sample", "uncounted_operations", "bp_step_seconds",
+    *MEASURED_COLUMNS, "uncounted_operations", "bp_step_seconds",
+    *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS),
+    *(f"{part}_{name}_per_sample" for part in ("train", "inference") for name in OPERATIONS[1:]),
+    *(f"{name}_macs_per_sample" for name in PHASES),
+    *ENERGY_COLUMNS,
 )  # fmt: skip
 KEY_COLUMNS = ("cell", "key", "machine", "cost_machine", "cost_device")  # whose cost stands in the row
+ENERGY_TABLE = "cmos45-fp32"  # what the energy columns are modelled with
 PROVENANCE_COLUMNS = ("device", "recipe", "creditbench", "torch", "commit", "finished")
 
 
@@ -45,8 +70,8 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """As `load_results`, with what can be read and one sentence for each record that cannot."""
     import pandas as pd
 
-    rows: list[Row] = []  # runs are let go as they are read: their curves would fill the memory
-    costs: dict[str, dict[str, Cost]] = {}
+    rows: list[tuple[Any, ...]] = []  # runs are let go as they are read: their curves would fill the memory
+    costs = Costs()
     problems: list[str] = []
     for path in Store(Path(folder)).paths():
         try:
@@ -57,77 +82,148 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
         if isinstance(record, Run):
             rows.append(_row(record))
         else:
-            costs.setdefault(record.spec.cell, {})[record.machine] = record
-    joined = _Costs(costs)
-    values = ((*row, *joined.beside(row)) for row in rows)
-    frame = pd.DataFrame(values, columns=[*OWN_COLUMNS, *JOINED_COLUMNS])
-    integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
-                "parameters", "learned_parameters", "task_version", "protocol"]  # fmt: skip
-    floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds",
-              "step_seconds", "inference_seconds_per_sample", "train_macs_per_sample",
-              "inference_macs_per_sample", "bp_step_seconds"]  # fmt: skip
-    columns = [*RUN_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
-    frame = frame[columns].astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
+            costs.add(record)
+    columns = [*RUN_COLUMNS, *CURVE_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
+    integers = {"seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
+                "parameters", "learned_parameters", "task_version", "protocol", "steps",
+                "epochs_to_target", "steps_to_target", "peak_process_bytes",
+                "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes",
+                *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS)}  # fmt: skip
+    words = {"uncounted_operations", "energy_table", "joules_source"}
+    floats = {"score", "validation_score", "best_score", "learning_rate", "train_seconds", "target_score",
+              "seconds_to_target", *COST_COLUMNS} - integers - words  # fmt: skip
+    kinds = dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64")
+
+    def typed(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+
+    own = typed(pd.DataFrame(rows, columns=OWN_COLUMNS))
+    beside, place = costs.joined(zip(own["cell"], own["machine"], strict=True))
+    joined = typed(pd.DataFrame(beside, columns=JOINED_COLUMNS)).take(place).reset_index(drop=True)
+    frame = pd.concat([own, joined], axis=1)
+    samples = (frame["steps_to_target"] * frame["batch_size"]).to_numpy("float64", na_value=math.nan)
+    frame["energy_to_target_pj"] = samples * frame["train_energy_pj"]
     order = ["task", "network", "rule", "cell", "seed"]
-    return frame.sort_values(order, kind="stable", ignore_index=True), problems
+    return frame[columns].sort_values(order, kind="stable", ignore_index=True), problems
 
 
-Row = tuple[Any, ...]  # as OWN_COLUMNS
+OF_CURVE = tuple(name for name in CURVE_COLUMNS if name != "energy_to_target_pj")  # that needs the cost
+OWN_COLUMNS = (*RUN_COLUMNS, *OF_CURVE, "cell", "key", "machine", *PROVENANCE_COLUMNS)
 JOINED_COLUMNS = (*COST_COLUMNS, "cost_machine", "cost_device")
-OWN_COLUMNS = (*RUN_COLUMNS, "cell", "key", "machine", *PROVENANCE_COLUMNS)
-_CELL, _MACHINE = OWN_COLUMNS.index("cell"), OWN_COLUMNS.index("machine")
 _OF_SPEC = frozenset(Spec.__dataclass_fields__)
-_TEXT = ("hyperparameters", "network_choices")
+_OPTIONS = ("hyperparameters", "network_choices")
 
 
-def _row(run: Run) -> Row:
-    """What a run says by itself."""
-    spec, provenance = run.spec, run.provenance
+def _row(run: Run) -> tuple[Any, ...]:
+    """What a run says by itself: the values of OWN_COLUMNS."""
+    spec, provenance, curve = run.spec, run.provenance, _curve_columns(run)
     own = [
         format_label("", getattr(spec, name)).lstrip(":")
-        if name in _TEXT
+        if name in _OPTIONS
         else getattr(spec if name in _OF_SPEC else run, name)
         for name in RUN_COLUMNS
     ]
     told = [provenance.get(name) for name in ("machine", *PROVENANCE_COLUMNS)]
-    return (*own, spec.cell, spec.key, *(None if value is None else str(value) for value in told))
+    words = [None if value is None else str(value) for value in told]
+    return (*own, *(curve.get(name) for name in OF_CURVE), spec.cell, spec.key, *words)
 
 
-class _Costs:
-    """Which cost belongs beside a run; found once per cell and machine."""
+class Costs:
+    """All costs of a folder, and which of them belongs beside a run."""
 
-    def __init__(self, costs: dict[str, dict[str, Cost]]) -> None:
-        self.costs = costs
-        self.known: dict[tuple[str, str | None], Row] = {}
-        self.references: dict[tuple[Any, ...], list[Cost]] = {}
-        for own in costs.values():
-            for cost in own.values():
-                if cost.spec.rule == "bp":
-                    self.references.setdefault(_site(cost), []).append(cost)
+    def __init__(self) -> None:
+        self.of: dict[str, dict[str, Cost]] = {}  # cell -> machine -> cost
+        self.references: dict[tuple[Any, ...], list[Cost]] = {}  # bp's
 
-    def beside(self, row: Row) -> Row:
-        """A row's values of JOINED_COLUMNS."""
-        place = row[_CELL], row[_MACHINE]
-        if place not in self.known:
-            self.known[place] = self._joined(*place)
-        return self.known[place]
+    def add(self, cost: Cost) -> None:
+        self.of.setdefault(cost.spec.cell, {})[cost.machine] = cost
+        if cost.spec.rule == "bp":
+            self.references.setdefault(_site(cost), []).append(cost)
 
-    def _joined(self, cell: str, home: str | None) -> Row:
-        own = self.costs.get(cell)
+    def joined(self, runs: Iterable[tuple[str, str | None]]) -> tuple[list[dict[str, Any]], list[int]]:
+        """The values of JOINED_COLUMNS, once per cell and machine, and for each run which of them it has."""
+        found: list[dict[str, Any]] = []
+        place: dict[tuple[str, str | None], int] = {}
+        order = []
+        for cell, home in runs:
+            if (cell, home) not in place:
+                place[cell, home] = len(found)
+                found.append(self._beside(cell, home))
+            order.append(place[cell, home])
+        return found, order
+
+    def _beside(self, cell: str, home: str | None) -> dict[str, Any]:
+        own = self.of.get(cell)
         if not own:
-            return (None,) * len(JOINED_COLUMNS)
+            return {}
         cost = own[home] if home in own else own[min(own)]
-        values = {name: getattr(cost, name, None) for name in COST_COLUMNS}
-        values["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
-        values["bp_step_seconds"] = _bp_step_seconds(cost, self.references.get(_site(cost), []))
+        row = _cost_columns(cost)
+        row["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
+        row["bp_step_seconds"] = _bp_step_seconds(cost, self.references.get(_site(cost), []))
         device = cost.provenance.get("device")
-        return (*values.values(), cost.machine, None if device is None else str(device))
+        return row | {"cost_machine": cost.machine, "cost_device": None if device is None else str(device)}
 
 
 def _site(cost: Cost) -> tuple[Any, ...]:
     """Where times may be compared: the same task, network, batch size and machine."""
     spec = cost.spec
     return spec.task, spec.task_version, spec.network, spec.batch_size, cost.machine
+
+
+def _cost_columns(cost: Cost) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(cost, name) for name in MEASURED_COLUMNS}
+    row |= {f"peak_{kind}_bytes": size for kind, size in cost.peak_bytes_by_kind.items()}
+    if not cost.operations:
+        return row  # an older record: nothing was split
+    phases = {name: _all_kinds(cost.operations.get(name, {})) for name in PHASES}
+    train = {name: sum(own[name] for own in phases.values()) for name in OPERATIONS}
+    inference = _all_kinds(cost.operations.get("inference", {}))
+    for name in OPERATIONS[1:]:
+        row |= {f"train_{name}_per_sample": train[name], f"inference_{name}_per_sample": inference[name]}
+    row |= {f"{name}_macs_per_sample": own["macs"] for name, own in phases.items()}
+    unknown = {"unknown": cost.uncounted_operations}
+    modelled = energy(train | unknown, phases, ENERGY_TABLE)
+    row |= _energy("train", modelled) | _energy("inference", energy(inference | unknown, {}, ENERGY_TABLE))
+    row |= {f"{name}_energy_pj": own.arithmetic_pj for name, own in modelled.by_phase.items()}
+    return row | {"energy_table": modelled.table}
+
+
+def _all_kinds(counts: Mapping[str, float]) -> dict[str, Any]:
+    return dict.fromkeys(OPERATIONS, 0.0) | dict(counts)
+
+
+def _energy(part: str, modelled: Energy) -> dict[str, float]:
+    return {
+        f"{part}_energy_pj": modelled.arithmetic_pj,
+        f"{part}_energy_lower_pj": modelled.with_memory_lower_pj,
+        f"{part}_energy_upper_pj": modelled.with_memory_upper_pj,
+    }
+
+
+def _curve_columns(run: Run) -> dict[str, Any]:
+    """What the learning curve says beyond its last point. Epochs are the finest that it can tell."""
+    found: dict[str, Any] = {}
+    if run.alignment:
+        first, last = run.alignment[0], run.alignment[-1]
+        found["cosine_start"], found["cosine_end"] = _by_block(first.cosine), _by_block(last.cosine)
+        found["norm_ratio_end"] = _by_block(last.norm_ratio)
+    target, sign = run.target_score, 1 if run.higher_is_better else -1
+    if target is None:
+        return found
+    reached = [
+        p for p in run.curve if p.validation_score is not None and sign * (p.validation_score - target) >= 0
+    ]
+    if not reached:
+        return found
+    first_point = reached[0]
+    found |= {"epochs_to_target": first_point.epoch, "seconds_to_target": first_point.train_seconds}
+    if run.steps is not None and run.spec.epochs:
+        found["steps_to_target"] = run.steps * first_point.epoch // run.spec.epochs
+    return found
+
+
+def _by_block(figures: Mapping[str, float]) -> str:
+    return ",".join(f"{block}={value:.4g}" for block, value in figures.items() if value is not None)
 
 
 def _bp_step_seconds(cost: Cost, references: list[Cost]) -> float | None:

@@ -18,6 +18,13 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.schema import SCHEMA, NewerSchema, upgrade
 from creditbench.suite.specification import LARGEST, Spec, check_types, shortened
 
+# What is counted (see docs/protocol.md): the names in `Cost.operations`.
+OPERATIONS = (
+    "macs", "effective_macs", "acs", "dense_acs", "adds", "multiplies", "divisions", "comparisons",
+    "transcendentals", "random_draws", "bytes_read", "bytes_written", "compulsory_bytes",
+    "parameter_writes",
+)  # fmt: skip
+PHASES = ("forward", "credit", "update")  # of a training step
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
@@ -30,6 +37,15 @@ class Point:
     validation_score: float | None
     validation_loss: float | None
     train_seconds: float  # [s], this seed's share of the time spent in steps up to here
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How the rule's updates lay to the true gradient at the same weights, on one fixed batch, by block."""
+
+    epoch: int  # 0: before the first step
+    cosine: Mapping[str, float]
+    norm_ratio: Mapping[str, float]  # update over gradient, before the optimizer
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,9 @@ class Run:
     curve: tuple[Point, ...] = ()
     train_seconds: float | None = None  # [s], this seed's share, scoring left out
     digest: Mapping[str, list[float]] = field(default_factory=dict)  # of the first steps
+    steps: int | None = None  # of the whole training
+    alignment: tuple[Alignment, ...] = ()  # at the start and after each epoch
+    target_score: float | None = None  # of the task, for time to target
     fingerprint: str = ""  # of the code that ran
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -68,6 +87,18 @@ class Cost:
     train_macs_per_sample: float
     inference_macs_per_sample: float
     uncounted_operations: Mapping[str, int]  # without a price: name -> elements in a step and inference
+    # Records of older versions lack what follows.
+    latency_seconds: float | None = None  # [s] of inference at batch 1, median
+    peak_bytes_by_kind: Mapping[str, int] = field(default_factory=dict)  # what peak_bytes was made of
+    peak_process_bytes: int | None = None  # [B] resident in the process during steps: libraries, data and all
+    cuda_peak_allocated_bytes: int | None = None  # [B]
+    cuda_peak_reserved_bytes: int | None = None  # [B]
+    # By phase of a step (forward, credit, update), and for inference: kind of operation -> number per sample.
+    operations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    coverage: float | None = None  # share of output elements of a step whose operators are priced
+    inference_coverage: float | None = None
+    step_joules: float | None = None  # [J] measured, not modelled
+    joules_source: str | None = None  # by which counter, or why it was not measured
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -95,21 +126,36 @@ def from_json(text: str, where: str) -> Record:
         if key != spec.key:
             raise ValueError("its key does not match its specification: it was edited by hand")
         record: Record
+        if kind in _KNOWN and (unknown := data.keys() - _KNOWN[kind]):
+            raise NewerSchema(
+                f"it has fields that this creditbench does not know, {', '.join(sorted(unknown))}"
+            )
         if kind == "run":
             curve = _curve(data.pop("curve"))
+            aligned = tuple(Alignment(**item) for item in data.pop("alignment", ()))
+            for item in aligned:
+                check_types(item)
+                _check_numbers("cosine", item.cosine)
+                _check_numbers("norm_ratio", item.norm_ratio)
             _check_digest(data.get("digest", {}))
-            record = Run(spec=spec, curve=curve, **data)
+            record = Run(spec=spec, curve=curve, alignment=aligned, **data)
             if record.status not in STATUSES:
                 raise ValueError(f"its status {shortened(record.status)} is none of {', '.join(STATUSES)}")
         elif kind == "cost":
             low, high = data.pop("step_seconds_quartiles")
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
+            for name in ("uncounted_operations", "peak_bytes_by_kind"):
+                _check_numbers(name, getattr(record, name))
+            for name, counts in record.operations.items():
+                _check_numbers(f"operations, {name}", counts)
         else:
             raise ValueError(f"its kind is {shortened(kind)}, not run or cost")
         check_types(record)
         return record
     except NewerSchema as error:
-        raise CreditbenchError(f"{where} cannot be read: {error}. Update creditbench.") from None
+        raise CreditbenchError(
+            f"{where} cannot be read: {error}. Update creditbench, or restore the file."
+        ) from None
     except KeyError as error:
         problem = f"the field {error} is missing"
     except (ValueError, TypeError, RecursionError, CreditbenchError) as error:
@@ -124,9 +170,10 @@ def _refuse(word: str) -> Any:
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
+_KNOWN = {"run": Run.__dataclass_fields__.keys(), "cost": Cost.__dataclass_fields__.keys()}
 _POINT = itemgetter("epoch", "validation_score", "validation_loss", "train_seconds")
-_NUMBER = {int, float, type(None)}
-_POINT_TYPES = ({int}, _NUMBER, _NUMBER, {int, float})
+_NUMBER: set[type] = {int, float, type(None)}
+_POINT_TYPES: tuple[set[type], ...] = ({int}, _NUMBER, _NUMBER, {int, float})
 
 
 def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
@@ -148,8 +195,14 @@ def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
 
 def _check_digest(digest: Any) -> None:
     for name, numbers in digest.items() if isinstance(digest, dict) else ():
-        if type(numbers) is not list or not set(map(type, numbers)) <= {int, float, type(None)}:
+        if type(numbers) is not list or not set(map(type, numbers)) <= _NUMBER:
             raise ValueError(f"its digest of {shortened(name)} is {shortened(numbers)}, no list of numbers")
+
+
+def _check_numbers(name: str, numbers: Any) -> None:
+    for value in numbers.values() if isinstance(numbers, dict) else (numbers,):
+        if type(value) not in _NUMBER:
+            raise ValueError(f"'{name}' holds {shortened(value)}, no number")
 
 
 def _finite(value: Any) -> Any:

@@ -29,7 +29,7 @@ def upgrade(data: Data) -> Data:
         raise CreditbenchError(f"its schema is {schema!r:.80}, not a whole number from 1 to {SCHEMA}")
     if schema > SCHEMA:
         raise NewerSchema(
-            f"its schema is {schema} and this creditbench reads 1 to {SCHEMA}; it was written by a newer one"
+            f"its schema is {schema} and this creditbench reads up to {SCHEMA}; a newer one wrote it"
         )
     for number in range(schema, SCHEMA):
         data = {**UPGRADES[number](data), "schema": number + 1}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, cached_property
 from typing import Any
@@ -68,7 +68,7 @@ class Spec:
 
     def _flat(self) -> dict[str, Any]:
         # asdict copies deeply, which is most of the time that reading a large folder takes.
-        return {name: getattr(self, name) for name in _names(Spec)}
+        return {name: getattr(self, name) for name in FIELDS}
 
     def with_seed(self, seed: int) -> Spec:
         return replace(self, seed=seed)
@@ -76,7 +76,7 @@ class Spec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:
         """The inverse of `as_dict`. Raises CreditbenchError for missing or unknown fields."""
-        if unknown := set(data) - _names(cls):
+        if unknown := data.keys() - FIELDS.keys():
             raise CreditbenchError(f"A specification has unknown fields: {sorted(unknown)}.")
         try:
             spec = cls(**data)
@@ -84,6 +84,9 @@ class Spec:
             raise CreditbenchError(f"A specification is incomplete: {error}.") from None
         check_types(spec)
         return spec
+
+
+FIELDS = {item.name: item for item in fields(Spec)}
 
 
 def _hash(data: Mapping[str, Any]) -> str:
@@ -144,11 +147,6 @@ def format_label(name: str, options: Options) -> str:
     return f"{name}:{inside}" if inside else name
 
 
-@cache
-def _names(kind: type[Any]) -> Set[str]:
-    return dict.fromkeys(item.name for item in fields(kind)).keys()  # in their order
-
-
 KINDS: dict[str, tuple[type[Any], ...]] = {
     "str": (str,),
     "int": (int,),
@@ -173,7 +171,8 @@ def _declared(kind: type[Any]) -> tuple[tuple[str, tuple[type[Any], ...], bool, 
 
 def check_types(thing: Any) -> None:
     """Refuses, as CreditbenchError, a dataclass read from a file that holds what it does not declare."""
-    for name, kinds, optional, declared in _declared(type(thing)):
+    kind: Any = type(thing)
+    for name, kinds, optional, declared in _declared(kind):
         value = getattr(thing, name)
         if type(value) is str and kinds == KINDS["str"]:
             continue

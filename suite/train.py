@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +15,10 @@ from torch import Tensor
 from creditbench.suite.batches import Batches
 from creditbench.suite.evaluate import Scores, score
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
-from creditbench.suite.record import Point, Run, Status
+from creditbench.suite.meters.alignment import alignment
+from creditbench.suite.record import Alignment, Point, Run, Status
 from creditbench.suite.specification import Spec, parse_label
-from creditbench.suite.types import Block, LearningRule, Splits, Task, Tensors
+from creditbench.suite.types import Batch, Block, LearningRule, Splits, Task, Tensors
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,9 @@ def train(
     curves: list[list[Point]] = [[] for _ in specs]
     ended: dict[int, tuple[Status, str]] = {}  # seeds that are out, by position
     best, seconds = _Best(model), 0.0
+    aligned: list[list[Alignment]] = [[] for _ in specs]
+    with contextlib.suppress(Exception):  # whatever is wrong with a rule, its first step says it better
+        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)]
     for epoch in range(1, specs[0].epochs + 1):
         started = _now(cell.device)
         for number, batch in enumerate(batches.epoch(), 1):
@@ -89,6 +94,7 @@ def train(
                 progress(model.done, model.steps, None)
         seconds += _now(cell.device) - started
         validation = _score(model, cell, "validation")
+        lies = _aligned(model, cell, specs[0], epoch)
         for place, finite in enumerate(model.finite().tolist()):
             if place in first.failures:
                 ended.setdefault(place, ("failed", first.failures[place]))
@@ -103,6 +109,7 @@ def train(
                     seconds / len(specs),
                 )
                 curves[place].append(point)
+                aligned[place].append(lies[place])
         best.keep(validation.score if cell.task.higher_is_better else -validation.score, epoch)
         if progress is not None:
             progress(model.done, model.steps, validation.score.mean().item())
@@ -115,7 +122,8 @@ def train(
     for place, spec in enumerate(specs):
         run = Run(spec, "ok", metric=cell.task.metric, higher_is_better=cell.task.higher_is_better)
         run = replace(run, curve=tuple(curves[place]), digest=digests[place])
-        run = replace(run, train_seconds=seconds / len(specs))
+        run = replace(run, train_seconds=seconds / len(specs), steps=model.steps)
+        run = replace(run, alignment=tuple(aligned[place]), target_score=cell.task.target_score)
         if place in ended:
             status, reason = ended[place]
             trained.append(Trained(replace(run, status=status, reason=reason), {}))
@@ -165,6 +173,15 @@ def _first_steps(model: Learner, digest: Digest, cell: Cell) -> list[dict[str, l
 def _score(model: Learner, cell: Cell, split: str) -> Scores:
     data = getattr(cell.splits, split)
     return score(model.network, model.rule, model.state, cell.task, data, cell.splits.train)
+
+
+def _aligned(model: Learner, cell: Cell, spec: Spec, epoch: int) -> list[Alignment]:
+    """Per seed, on the first training samples, the same for every rule, seed and epoch."""
+    first = cell.splits.train.inputs[: spec.batch_size], cell.splits.train.targets[: spec.batch_size]
+    seeds = model.network.seeds
+    inputs = cell.task.prepare(first[0])
+    batch = Batch(inputs.expand(seeds, *inputs.shape).contiguous(), first[1].expand(seeds, -1).contiguous())
+    return [Alignment(epoch, own.cosine, own.norm_ratio) for own in alignment(model, batch)]
 
 
 def _now(device: torch.device) -> float:

@@ -90,6 +90,7 @@ class Task:
     loss: str = "cross-entropy"
     metric: str = "accuracy"
     higher_is_better: bool = True
+    target_score: float | None = None  # on validation: what time, steps and energy to target are counted to
     summary: str = ""
     licence: str = ""
     source: str = ""  # whom to cite

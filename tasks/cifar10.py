@@ -68,6 +68,7 @@ CIFAR10 = Task(
     read=read,
     offset=(125.345, 122.9419, 113.8388),  # of the training split, red, green and blue
     scale=(63.0238, 62.1372, 66.7423),
+    target_score=0.70,
     summary="Colour photographs of ten kinds of animals and vehicles, 32 x 32 pixels.",
     licence="none stated",
     source="Krizhevsky (2009), Learning multiple layers of features from tiny images",

@@ -45,6 +45,7 @@ DIGITS = Task(
     read=read,
     offset=(4.8853,),  # of the training split; pixels are 0 ... 16
     scale=(6.0118,),
+    target_score=0.95,
     summary="Handwritten digits, 8 x 8 pixels; 1,197 to learn from: seconds on any machine.",
     licence="CC BY 4.0",
     source="Alpaydin and Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine Learning"

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -177,16 +177,22 @@ for name in {modules!r}:
     assert done.returncode == 0, done.stderr
 
 
-def test_dependencies_are_those_that_are_imported() -> None:
+def distributions(entries: Iterable[str]) -> set[str]:
+    """What is imported of the named distributions."""
+    names = [re.split(r"[^\w-]", entry, maxsplit=1)[0] for entry in entries]
+    return {IMPORT_NAMES.get(name, name) for name in names}
+
+
+def test_dependencies_are_those_that_are_imported_and_extras_only_inside_functions() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [re.split(r"[^\w-]", entry, maxsplit=1)[0] for entry in project["dependencies"]]
-    declared = {IMPORT_NAMES.get(name, name) for name in names}
-    imported = {
-        found.name.split(".")[0]
-        for path in FILES.values()
-        for found in imports_of(path.read_text(encoding="utf-8"))
-    }
-    assert declared == imported - set(sys.stdlib_module_names) - {"creditbench"}
+    extras = [entries for name, entries in project["optional-dependencies"].items() if name != "test"]
+    optional = distributions(entry for entries in extras for entry in entries)
+    found = [one for path in FILES.values() for one in imports_of(path.read_text(encoding="utf-8"))]
+    ours = set(sys.stdlib_module_names) | {"creditbench"}
+    imported = {one.name.split(".")[0] for one in found} - ours
+    assert imported == distributions(project["dependencies"]) | optional
+    at_once = {one.name.split(".")[0] for one in found if not (one.late or one.typing)} - ours
+    assert at_once.isdisjoint(optional)
 
 
 # ------------------------------------------------------------- that the rules would see a breach

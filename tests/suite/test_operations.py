@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import creditbench
 from creditbench.suite.counting.operations import Operations
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.memory import LiveBytes
+from creditbench.suite.meters.memory import LiveBytes, step_memory
 from creditbench.suite.phases import current_phase
 from creditbench.suite.plan import load_rule
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
@@ -202,7 +202,7 @@ def test_counting_leaves_a_step_as_it_is() -> None:
 
 def test_live_bytes_rise_and_fall_with_storages() -> None:
     there = torch.zeros(100)
-    with LiveBytes([there, there[:10]]) as memory:
+    with LiveBytes({"batch": [there, there[:10]]}) as memory:
         a = torch.zeros(1000)
         view = a[10:]
         del a
@@ -219,13 +219,8 @@ def peak(rule: str, depth: int) -> int:
     model = learner(load_rule(rule)(), width=64, depth=depth)
     batch = toy_batch(samples=256)
     model.step(batch)
-    there = [*model.tensors().values(), *model.state.carried.values(), batch.inputs, batch.targets]
-    for moments in model.optimizer.optimizer.state.values():
-        there += moments.values()
-    with LiveBytes(there) as memory:
-        standing = memory.live
-        model.step(batch)
-    return int(memory.peak - standing)
+    made = step_memory(model, batch).at_peak
+    return made["activations"] + made["temporaries"]
 
 
 def test_the_memory_of_sigprop_is_flat_in_depth_and_that_of_bp_is_not() -> None:
