@@ -4,6 +4,7 @@
     DIR/task/network/rule/seed-0-<key>.npz        its test predictions (last epoch, best epoch)
     DIR/task/network/rule/cost-<cell>-<machine>.json
     DIR/task/network/rule/seed-0-<key>.same-<fingerprint>.json   replayed under newer code: still valid
+    DIR/code/<fingerprint>.json                    the modules that a fingerprint is made of
     DIR/superseded/...                             what a newer result replaced
 
 Folders merge by copying.
@@ -109,6 +110,26 @@ class Store:
 
     def _same_path(self, spec: Spec, fingerprint: str) -> Path:
         return self.run_path(spec).with_suffix(f".same-{fingerprint}.json")
+
+    def put_code(self, fingerprint: str, modules: Mapping[str, str]) -> None:
+        """Keeps what a fingerprint is made of, so that `creditbench why` can name what has changed."""
+        path = self._code_path(fingerprint)
+        if not path.exists():
+            with _explained(path), replacing(path) as file:
+                file.write((json.dumps(modules, indent=1) + "\n").encode())
+
+    def get_code(self, fingerprint: str) -> dict[str, str] | None:
+        """Module -> digest, as they were when the fingerprint was taken; None where it was not kept."""
+        try:
+            modules = json.loads(_content(self._code_path(fingerprint)))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(modules, dict) or not all(isinstance(own, str) for own in modules.values()):
+            return None
+        return modules
+
+    def _code_path(self, fingerprint: str) -> Path:
+        return self.folder / "code" / f"{_safe(fingerprint)}.json"
 
     def paths(self) -> Iterator[Path]:
         """Every record file, in a fixed order."""
