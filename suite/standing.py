@@ -50,8 +50,12 @@ def stand(spec: Spec, store: Store, code: str) -> Standing:
         run = store.get(spec)
     except CreditbenchError as error:
         return Standing(spec, "unreadable", words=str(error))
-    if run is None:
-        return Standing(spec, "missing")
+    return Standing(spec, "missing") if run is None else judge(run, store, code)
+
+
+def judge(run: Run, store: Store, code: str) -> Standing:
+    """Of a run that was read from the store."""
+    spec = run.spec
     if run.status not in FINISHED:
         return Standing(spec, "retry", run, f"{run.status}: {run.reason}")
     if store.is_valid(run, code):

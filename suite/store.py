@@ -131,14 +131,16 @@ class Store:
     def _code_path(self, fingerprint: str) -> Path:
         return self.folder / "code" / f"{_safe(fingerprint)}.json"
 
-    def paths(self) -> Iterator[Path]:
-        """Every record file, in a fixed order."""
+    def paths(self, *place: str) -> Iterator[Path]:
+        """Every record file, in a fixed order; with a place, those of a task, its network, its rule."""
         if not self.folder.is_dir():
             raise CreditbenchError(
                 f"There is no folder {self.folder}. `creditbench run quickstart --results {self.folder}`"
                 " makes one."
             )
-        yield from _records_below(os.fspath(self.folder))
+        below = self.folder.joinpath(*map(_safe, place))
+        if below.is_dir():
+            yield from _records_below(os.fspath(below))
 
     def records(self) -> Iterator[Record]:
         return (read(path) for path in self.paths())

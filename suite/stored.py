@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from creditbench.suite import registry, suites
 from creditbench.suite.api import DEFAULT_FOLDER, planned
@@ -59,26 +60,32 @@ class Known:
         return held
 
     def command(self, specs: Sequence[Spec], folder: str) -> str | None:
-        """What to type to have these seeds of one cell done, tried by planning it; None if nothing does."""
+        """What to type to have these seeds of one cell done; None if nothing does.
+
+        It is tried by planning it, lest it train something else: a recipe may have changed since."""
         first = specs[0]
-        words = ["--task", first.task, "--network", first.network]
+        task, network, rate = first.task, first.network, first.learning_rate
+        label = str(self.rules.get(first.rule, first.rule))
+        named = format_label(parse_label(label)[0], first.hyperparameters)
+        seeds, wanted = max(spec.seed for spec in specs) + 1, {spec.key for spec in specs}
+
+        def holds(suite: str | None, rule: str, *budget: Any) -> bool:
+            try:
+                cells = planned(suite, task, network, rule, *budget)
+            except CreditbenchError:
+                return False
+            return wanted <= {spec.key for cell in cells for spec in cell.specs}
+
+        words = ["--task", task, "--network", network]
         where = [] if folder == DEFAULT_FOLDER else ["--results", folder]
         suite = self._held.get(first.key)
-        if suite is not None:
-            return shlex.join(["creditbench", "run", suite, *words, "--rule", first.rule, *where])
-        label = str(self.rules.get(first.rule, first.rule))
-        rule = format_label(parse_label(label)[0], first.hyperparameters)
-        seeds, rate = max(spec.seed for spec in specs) + 1, first.learning_rate
-        words += ["--rule", rule, "--seeds", str(seeds), "--epochs", str(first.epochs)]
-        words += [] if rate is None else ["--learning-rate", repr(rate)]
-        try:
-            cells = planned(None, first.task, first.network, rule, seeds, first.epochs, rate)
-        except CreditbenchError:
-            return None
-        keys = {spec.key for cell in cells for spec in cell.specs}
-        if not keys >= {spec.key for spec in specs}:
-            return None
-        return shlex.join(["creditbench", "run", *words, *where])
+        if suite is not None and holds(suite, label):
+            return shlex.join(["creditbench", "run", suite, *words, "--rule", label, *where])
+        if holds(None, named, seeds, first.epochs, rate):
+            words += ["--rule", named, "--seeds", str(seeds), "--epochs", str(first.epochs)]
+            words += [] if rate is None else ["--learning-rate", repr(rate)]
+            return shlex.join(["creditbench", "run", *words, *where])
+        return None
 
 
 def by_cell(specs: Iterable[Spec]) -> list[tuple[Spec, ...]]:

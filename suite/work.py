@@ -82,7 +82,7 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
             for trained in train(cell, specs, progress):
                 run = replace(trained.run, fingerprint=group.fingerprint, provenance=where)
                 yield replace(trained, run=run)
-    except _Skip as skip:
+    except Skip as skip:
         yield from _ended(group, "skipped", str(skip))
     except CreditbenchError as error:
         yield from _ended(group, "failed", str(error))
@@ -94,7 +94,7 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
         yield from _ended(group, "failed", f"{type(error).__name__}: {error} ({where_})")
 
 
-class _Skip(Exception):
+class Skip(Exception):
     """A rule says that it cannot train this network on this task."""
 
 
@@ -110,7 +110,7 @@ def assemble(group: Group) -> tuple[Cell, str]:
         task, name, builder, {**options, **first.network_choices}, [0], torch.device("cpu")
     )
     if reason := rule.supports(network, task):
-        raise _Skip(reason)
+        raise Skip(reason)
     splits, data = load_splits(group.origin.task, device)
     return Cell(task, splits, builder, rule), data
 
