@@ -35,10 +35,10 @@ def _doctor(arguments: argparse.Namespace) -> int:
         return 1 if told.findings else 0
     for found in told.findings:
         print(clean(f"{found.kind}: {found.where}: {found.words}"))
-        if found.command:
-            print(clean(f"    {found.command}"))
     for words in told.unchecked:
         print(clean(f"not checked: {words}"))
+    if commands := dict.fromkeys(found.command for found in told.findings if found.command):
+        print("To do again what can be:", *map(clean, commands), sep="\n    ")
     print(f"{told.runs} runs, {told.costs} costs, {told.superseded} superseded; ", end="")
     print(f"{len(told.findings)} findings." if told.findings else "nothing is wrong.")
     return 1 if told.findings else 0

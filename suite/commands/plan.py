@@ -44,6 +44,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
+    from creditbench.reports.terminal import clean
     from creditbench.suite.api import planned
     from creditbench.suite.driver import choose_device
     from creditbench.suite.forecast import as_row, forecast, longest_shard, shards_within
@@ -63,7 +64,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     for found in forecast(cells, Store(Path(arguments.results)), device):
         rows.append(found)
         if not arguments.json:
-            print(_shown(found), flush=True)
+            print(*map(clean, _shown(found)), sep="\n", flush=True)
     total = sum(found.seconds or 0.0 for found in rows)
     shards = shards_within(rows, arguments.within) if arguments.within else None
     if arguments.json:
@@ -82,10 +83,8 @@ def _plan(arguments: argparse.Namespace) -> int:
             " fewer seeds at a time with --seeds, or more time."
         )
     if shards is not None:
-        longest = _time(longest_shard(rows, shards))
-        print(
-            f"Within {_time(arguments.within)}: --shard 1/{shards} to {shards}/{shards}; the longest takes {longest}."
-        )
+        longest, within = _time(longest_shard(rows, shards)), _time(arguments.within)
+        print(f"Within {within}: --shard 1/{shards} to {shards}/{shards}, the longest {longest}.")
     return 0
 
 
@@ -96,7 +95,7 @@ def _line(*words: str) -> str:
     return " ".join(own)
 
 
-def _shown(found: Forecast) -> str:
+def _shown(found: Forecast) -> list[str]:
     spec = found.spec
     counts = (found.settled, found.replays, found.trainings)
     line = _line(
@@ -112,7 +111,7 @@ def _shown(found: Forecast) -> str:
     )
     unreadable = found.verdicts.get("unreadable", 0)
     more = [found.words, f"{unreadable} records cannot be read" if unreadable else ""]
-    return "\n".join([line.rstrip(), *(f"    {words}" for words in more if words)])
+    return [line.rstrip(), *(f"    {words}" for words in more if words)]
 
 
 def _time(seconds: float) -> str:
