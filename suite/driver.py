@@ -19,7 +19,7 @@ from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
-from creditbench.suite.standing import stand, stand_cost
+from creditbench.suite.standing import stand
 from creditbench.suite.store import Store
 from creditbench.suite.train import Trained
 from creditbench.suite.types import Block
@@ -178,11 +178,14 @@ def _groups(
                 if specs is replayed
                 else Group("train", own, cell.origin, device.type, code, cell.recipe)
             )
-    cost = stand_cost(cell.specs[0], store, machine(device), measuring)
-    if cost.verdict == "unreadable":
-        summary.unreadable.append(cost.words)
-    elif not cost.settled and (missing or not all(run.status == "skipped" for run in done)):
-        groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, measuring))
+    try:
+        cost = store.get_cost(cell.specs[0], machine(device))
+    except CreditbenchError as error:
+        summary.unreadable.append(str(error))
+        return groups, done
+    if cost is None or cost.fingerprint != measuring:
+        if not all(run.status == "skipped" for run in done) or missing:
+            groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, measuring))
     return groups, done
 
 

@@ -132,11 +132,7 @@ def from_json(text: str, where: str) -> Record:
             )
         if kind == "run":
             curve = _curve(data.pop("curve"))
-            aligned = tuple(Alignment(**item) for item in data.pop("alignment", ()))
-            for item in aligned:
-                check_types(item)
-                _check_numbers("cosine", item.cosine)
-                _check_numbers("norm_ratio", item.norm_ratio)
+            aligned = _alignment(data.pop("alignment", []))
             _check_digest(data.get("digest", {}))
             record = Run(spec=spec, curve=curve, alignment=aligned, **data)
             if record.status not in STATUSES:
@@ -144,6 +140,7 @@ def from_json(text: str, where: str) -> Record:
         elif kind == "cost":
             low, high = data.pop("step_seconds_quartiles")
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
+            _check_numbers("step_seconds_quartiles", {"low": low, "high": high})
             for name in ("uncounted_operations", "peak_bytes_by_kind"):
                 _check_numbers(name, getattr(record, name))
             for name, counts in record.operations.items():
@@ -172,6 +169,7 @@ def _refuse(word: str) -> Any:
 _STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
 _KNOWN = {"run": Run.__dataclass_fields__.keys(), "cost": Cost.__dataclass_fields__.keys()}
 _POINT = itemgetter("epoch", "validation_score", "validation_loss", "train_seconds")
+_ALIGNED = itemgetter("epoch", "cosine", "norm_ratio")
 _NUMBER: set[type] = {int, float, type(None)}
 _POINT_TYPES: tuple[set[type], ...] = ({int}, _NUMBER, _NUMBER, {int, float})
 
@@ -193,6 +191,22 @@ def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
     return curve
 
 
+def _alignment(items: list[dict[str, Any]]) -> tuple[Alignment, ...]:
+    """As `_curve`."""
+    rows = [_ALIGNED(item) for item in items]
+    types = {type(figures) for row in rows for figures in row[1:]}
+    if types <= {dict} and all(len(item) == len(row) for item, row in zip(items, rows, strict=True)):
+        numbers = [own for _, cosine, ratio in rows for own in (*cosine.values(), *ratio.values())]
+        if {type(row[0]) for row in rows} <= {int} and set(map(type, numbers)) <= {float, type(None)}:
+            return tuple(Alignment(*row) for row in rows)
+    aligned = tuple(Alignment(**item) for item in items)
+    for own in aligned:
+        check_types(own)
+        _check_numbers("cosine", own.cosine)
+        _check_numbers("norm_ratio", own.norm_ratio)
+    return aligned
+
+
 def _check_digest(digest: Any) -> None:
     for name, numbers in digest.items() if isinstance(digest, dict) else ():
         if type(numbers) is not list or not set(map(type, numbers)) <= _NUMBER:
@@ -200,8 +214,11 @@ def _check_digest(digest: Any) -> None:
 
 
 def _check_numbers(name: str, numbers: Any) -> None:
-    for value in numbers.values() if isinstance(numbers, dict) else (numbers,):
-        if type(value) not in _NUMBER:
+    """Of a mapping, that its values are numbers that a table can hold, or null."""
+    if not isinstance(numbers, dict):
+        raise ValueError(f"'{name}' is {shortened(numbers)}, not a mapping")
+    for value in numbers.values():
+        if type(value) not in _NUMBER or (type(value) is int and not -LARGEST < value < LARGEST):
             raise ValueError(f"'{name}' holds {shortened(value)}, no number")
 
 

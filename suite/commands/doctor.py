@@ -40,5 +40,5 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if commands := dict.fromkeys(found.command for found in told.findings if found.command):
         print("To do again what can be:", *map(clean, commands), sep="\n    ")
     print(f"{told.runs} runs, {told.costs} costs, {told.superseded} superseded; ", end="")
-    print(f"{len(told.findings)} findings." if told.findings else "nothing is wrong.")
+    print(f"{len(told.findings)} findings." if told.findings else "nothing wrong was found.")
     return 1 if told.findings else 0
