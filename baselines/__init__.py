@@ -11,5 +11,12 @@ RULES = {
     "last-layer": "creditbench.baselines.rules.last_layer:LastLayer",
     "fa": "creditbench.baselines.rules.fa:FeedbackAlignment",
     "dfa": "creditbench.baselines.rules.dfa:DirectFeedbackAlignment",
+    "sign-symmetry": "creditbench.baselines.rules.sign_symmetry:SignSymmetry",
+    "kolen-pollack": "creditbench.baselines.rules.kolen_pollack:KolenPollack",
+    "weight-mirror": "creditbench.baselines.rules.weight_mirror:WeightMirror",
+    "sdfa": "creditbench.baselines.rules.dfa:SignDirectFeedbackAlignment",
+    "drtp": "creditbench.baselines.rules.drtp:DirectRandomTargetProjection",
+    "burstprop": "creditbench.baselines.rules.burstprop:Burstprop",
+    "segregated-dendrites": "creditbench.baselines.rules.segregated_dendrites:SegregatedDendrites",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }

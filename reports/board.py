@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from creditbench.reports.rows import plain_rows
+from creditbench.suite.frame import COST_COLUMNS
 from creditbench.suite.record import STATUSES
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 FEW = 3  # seeds below which a score is marked
 REFERENCE = "bp"
 BUDGET = ("epochs", "batch_size", "schedule", "train_samples", "augmentation", "protocol")
+TO_TARGET = (
+    "target_score",
+    "epochs_to_target",
+    "steps_to_target",
+    "seconds_to_target",
+    "energy_to_target_pj",
+)
 
 Seed = dict[str, Any]  # a row of the frame
 Cell = list[Seed]
@@ -33,6 +41,7 @@ class BoardRow:
     rule: str
     variant: str  # what tells it from its neighbours in the table; "" if nothing has to
     settings: str  # what else was chosen for the rule: learning rate, hyperparameters
+    batch_size: int
     budget: str  # what every cell of its table was given
     tuned: bool | None  # whether validation chose the settings, or they are defaults
     cell: str
@@ -50,6 +59,7 @@ class BoardRow:
     macs_complete: bool  # False: some operators have no formula, so the counts are lower bounds
     parameters: int | None  # of the network
     learned_parameters: int | None  # of the rule
+    costs: Mapping[str, Any]  # the frame's cost columns, and means of its columns to target
     status: str  # "ok", another status, or "2 of 3 ok, 1 diverged"
     reasons: tuple[str, ...]  # of the seeds that did not end ok
     devices: tuple[str, ...]  # that trained it
@@ -163,6 +173,7 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         rule=first["rule"],
         variant=variant,
         settings=settings,
+        batch_size=first["batch_size"],
         budget=budget,
         tuned=None if None in recipes else recipes.isdisjoint({"default", "published"}),
         cell=first["cell"],
@@ -180,6 +191,7 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         macs_complete=not cost["uncounted_operations"],
         parameters=cost["parameters"],
         learned_parameters=cost["learned_parameters"],
+        costs={name: cost[name] for name in COST_COLUMNS} | _to_target(cell),
         status=_status(cell),
         reasons=_reasons(cell),
         devices=_distinct(cell, "device"),
@@ -187,6 +199,12 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         cost_device=cost["cost_device"],
         versions=_distinct(cell, "creditbench"),
     )
+
+
+def _to_target(cell: Cell) -> dict[str, float | None]:
+    """Means over the seeds; None unless all of them reached the target, since a mean over the quick ones
+    would flatter."""
+    return {name: _mean([seed[name] for seed in cell]) for name in TO_TARGET}
 
 
 def _cost(cell: Cell) -> Seed:

@@ -36,7 +36,7 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
     parts = [_table(part, marks, width) for part in tables(rows)]
     notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
     footer = [*notes, SHORT, f"Not in these records: {NOT_MEASURED}.", " ".join(origins(rows))]
-    parts.append("\n".join(_wrapped(clean(line), width) for line in footer))
+    parts.append("\n".join(wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)
 
 
@@ -46,21 +46,46 @@ def clean(text: str) -> str:
 
 
 def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
+    heads = ["rule", "score", "val", "seeds", "step\n× bp", "step\nms", "peak\nMB", "MACs\ntrain",
+             "MACs\ninfer", "params", "status"]  # fmt: skip
+    lines = []
+    for row, score in zip(rows, _scores(rows), strict=True):
+        status = clean(row.status).replace(", ", ",\n")
+        lines.append((row_name(row), score, *_figures(row, marks), status))
+    troubles = [
+        wrapped(clean(f"{_full_name(row)}: {row.status}: {reason}"), width)
+        for row in rows
+        for reason in row.reasons
+    ]
+    return "\n".join(
+        [table_title(rows, width), grid(heads, lines, width, words=("rule", "status")), *troubles]
+    )
+
+
+def table_title(rows: Sequence[BoardRow], width: int) -> str:
+    first = rows[0]
+    version = f" (version {first.task_version})" if first.task_version != 1 else ""
+    return wrapped(clean(f"{first.task}{version}, {first.network}: {first.budget}"), width)
+
+
+def grid(
+    heads: Sequence[str], lines: Sequence[Sequence[str]], width: int, words: Sequence[str] = ("rule",)
+) -> str:
+    """Columns under heads of one or two lines; those named in `words` hold words, the others figures."""
     from rich.box import Box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=Box(RULE, ascii=True), show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("\nrule", overflow="fold", min_width=NAME)
-    for name in ("score", "val", "seeds", "step\n× bp", "step\nms", "peak\nMB", "MACs\ntrain",
-                 "MACs\ninfer", "params"):  # fmt: skip
-        table.add_column(name if "\n" in name else f"\n{name}", justify="right", no_wrap=True)
-    table.add_column("\nstatus", overflow="fold")
-    for row, score in zip(rows, _scores(rows), strict=True):
-        status = clean(row.status).replace(", ", ",\n")
-        words = (_name(row), score, *_figures(row, marks), status)
-        table.add_row(*(Text(word) for word in words))
+    for place, head in enumerate(heads):
+        title = head if "\n" in head else f"\n{head}"
+        if head in words:
+            table.add_column(title, overflow="fold", min_width=NAME if place == 0 else None)
+        else:
+            table.add_column(title, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(Text(word) for word in line))
     # No terminal is asked for its size or colours, so that the text is the same everywhere.
     page = io.StringIO()
     console = Console(
@@ -68,19 +93,10 @@ def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
         force_jupyter=False, legacy_windows=False, _environ={},
     )  # fmt: skip
     console.print(table)
-    lines = [line.rstrip() for line in page.getvalue().splitlines()]
-    first = rows[0]
-    version = f" (version {first.task_version})" if first.task_version != 1 else ""
-    title = f"{first.task}{version}, {first.network}: {first.budget}"
-    troubles = [
-        _wrapped(clean(f"{_full_name(row)}: {row.status}: {reason}"), width)
-        for row in rows
-        for reason in row.reasons
-    ]
-    return "\n".join([_wrapped(clean(title), width), *lines, *troubles])
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines())
 
 
-def _name(row: BoardRow) -> str:
+def row_name(row: BoardRow) -> str:
     """The rule, and below it what tells it from its neighbours."""
     words = clean(row.rule) + (f" {UNTUNED_MARK}" if row.tuned is False else "")
     lines = textwrap.wrap(words, NAME)
@@ -109,22 +125,22 @@ def _figures(row: BoardRow, marks: dict[str, str]) -> tuple[str, ...]:
     seeds, asked = len(row.scores), len(row.seeds)
     machine = f" {marks[row.cost_machine]}" if row.cost_machine and marks[row.cost_machine] else ""
     bound = "" if row.macs_complete else ">"
-    learned = f"+{_short(row.learned_parameters)}" if row.learned_parameters else ""
+    learned = f"+{short(row.learned_parameters)}" if row.learned_parameters else ""
     return (
         percent(row.validation_score),
         str(seeds) if seeds == asked else f"{seeds}/{asked}",
         rounded(row.step_ratio),
         rounded(row.step_seconds, 1e3) + machine,
         rounded(row.peak_bytes, 1e-6),
-        ABSENT if row.train_macs is None else bound + _short(row.train_macs),
-        ABSENT if row.inference_macs is None else _short(row.inference_macs),
-        _short(row.parameters) + learned,
+        ABSENT if row.train_macs is None else bound + short(row.train_macs),
+        ABSENT if row.inference_macs is None else short(row.inference_macs),
+        short(row.parameters) + learned,
     )
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
     return prefixed(value).replace(" ", "")
 
 
-def _wrapped(text: str, width: int) -> str:
+def wrapped(text: str, width: int) -> str:
     return textwrap.fill(text, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -22,7 +22,10 @@ from creditbench.suite.specification import parse_label
 from creditbench.suite.types import Batch, LearningRule, Network, Splits, Task
 
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
-NETWORKS = ("mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "conv:width=3")
+NETWORKS = (
+    "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
+    "conv:width=3",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

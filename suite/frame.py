@@ -32,6 +32,7 @@ MEASURED_COLUMNS = (
     "step_seconds", "inference_seconds_per_sample", "latency_seconds", "peak_bytes", "parameters",
     "learned_parameters", "train_macs_per_sample", "inference_macs_per_sample", "peak_process_bytes",
     "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
+    "critical_path_macs", "pipeline_interval_macs",
     "step_joules", "joules_source",
 )  # fmt: skip
 MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")

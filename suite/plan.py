@@ -152,7 +152,8 @@ def _cell(part: Part, task: str, network: str, rule: Label, rate: float | None) 
     own_network = registry.own_name(builder)
     chosen = recipe(kind.name, the_task.name, own_network)
     options = _checked(builder, f"network '{own_network}'", options)
-    choices = _checked(builder, f"network '{own_network}'", chosen.network_choices)
+    asked = {k: v for k, v in kind.network_choices.items() if k in inspect.signature(builder).parameters}
+    choices = _checked(builder, f"network '{own_network}'", {**asked, **chosen.network_choices})
     choices = {key: value for key, value in choices.items() if key not in parse_label(network)[1]}
     settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
     if kind.own_step_size:

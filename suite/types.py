@@ -337,6 +337,8 @@ class LearningRule(ABC):
     together: ClassVar[bool] = True  # False: give me one seed at a time
     own_step_size: ClassVar[bool] = False  # True: plain descent with learning rate 1
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what tuning may try besides learning rates
+    # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
+    network_choices: ClassVar[Mapping[str, Any]] = {}
 
     def supports(self, network: Network, task: Task) -> str | None:
         """Why this rule cannot train that network on that task; None if it can."""

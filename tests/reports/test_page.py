@@ -99,7 +99,7 @@ def test_the_page_needs_nothing_from_the_network(rows: list[BoardRow]) -> None:
 def test_every_row_has_as_many_cells_as_its_table_has_columns(rows: list[BoardRow]) -> None:
     cells = read(page(rows)).cells
     wide = [row for row in cells if len(row) > 8]
-    assert {len(row) for row in wide} == {15}
+    assert {len(row) for row in wide} == {17}
     assert sum(row[0].startswith("rule") and "status" in row for row in wide) == 2  # headings
 
 
@@ -108,18 +108,19 @@ def test_figures_and_dashes_stand_in_their_columns(rows: list[BoardRow]) -> None
         row[0].split("lr")[0]: [cell.strip() for cell in row[1:]] for row in read(page(rows)).cells if row
     }
     assert found["bp"][:2] == ["98.20", "±0.10"]
-    assert found["bp"][6:14] == ["1.00", "1.25", "1.85", "254 k", "85.0 k", "85.0 k", "0", "ok"]
+    assert found["bp"][6:16] == ["1.00", "1.25", "1.85", "254 k", "85.0 k", "–", "–", "85.0 k", "0", "ok"]
     assert found["fa"][0] == "97.00*"
-    assert found["fa"][6:13] == ["–"] * 7
+    assert found["fa"][6:15] == ["–"] * 9
     assert found["dfa"][0] == "–"
-    assert found["dfa"][13] == "failed"
+    assert found["dfa"][15] == "failed"
 
 
 def test_the_legend_says_how_it_was_measured_and_what_was_not(rows: list[BoardRow]) -> None:
     text = page(rows)
     for words in (
         "after the last epoch", "scored once", "validation", "operator dispatch", "alive at one time",
-        "not measured", "Energy", "creditbench 0.1.0", "Testing Processor", "fewer than 3 seeds",
+        "not measured", "Memory inside kernels", "creditbench 0.1.0", "Testing Processor",
+        "fewer than 3 seeds",
     ):  # fmt: skip
         assert words in text, words
 
@@ -145,7 +146,7 @@ def test_a_board_of_failures_alone_has_no_axis(tmp_path: Path) -> None:
     Store(tmp_path).put(run(None, "skipped", reason="no"))
     text = page(board(load_results(tmp_path)))
     wide = [row for row in read(text).cells if len(row) > 8]
-    assert {len(row) for row in wide} == {14}
+    assert {len(row) for row in wide} == {16}
 
 
 def test_a_board_without_rows_says_so() -> None:

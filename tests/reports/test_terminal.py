@@ -55,7 +55,7 @@ def test_the_footnotes_explain_exactly_the_marks_in_use(tmp_path: Path, rows: li
     text = terminal(rows)
     assert "\n* fewer than 3 seeds" in text
     assert "\n– not measured" in text
-    assert "Not in these records: energy" in text
+    assert "Not in these records: memory inside kernels" in text
     assert "†" not in text
     assert "\n> " not in text
     own = board_of(
