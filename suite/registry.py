@@ -44,7 +44,7 @@ def table(kind: Kind) -> dict[str, str]:
 
 @cache
 def _offered(read: Callable[..., Iterable[EntryPoint]], group: str) -> tuple[EntryPoint, ...]:
-    # Looking through all installed packages takes milliseconds, and planning asks for every name of every cell.
+    # Looking through all installed packages takes milliseconds; planning asks for every name of every cell.
     return tuple(read(group=group))
 
 
