@@ -1,11 +1,13 @@
 """Large folders: how long records take to load, in folders made from the reference records.
 
-Run by `tox -e benchmark`; the figures are printed. The bounds are seconds on two cores of a laptop.
+Run by `tox -e benchmark`; the figures are printed. The bounds are seconds of processor time, which other work
+on the machine and a cold disk leave alone.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import time
@@ -53,9 +55,9 @@ def _complete(record: Record) -> Record:
 )
 def test_a_large_folder_loads_in_time(root: Path, tmp_path: Path, count: int, bound: float) -> None:
     folder = large_folder(root / "results", tmp_path, count)
-    started = time.perf_counter()
+    started = time.process_time()
     frame, problems = read_results(folder)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     print(f"\n{count:,} records, {len(frame):,} of them runs: {seconds:.2f} s (at most {bound})")
     assert not problems
     assert seconds <= bound
@@ -64,9 +66,10 @@ def test_a_large_folder_loads_in_time(root: Path, tmp_path: Path, count: int, bo
 def test_a_large_folder_is_shown_in_time(root: Path, tmp_path: Path) -> None:
     folder = large_folder(root / "results", tmp_path, 10_000)
     words = [sys.executable, "-m", "creditbench.suite.cli", "show", str(folder)]
-    started = time.perf_counter()
+    before = os.times()
     done = subprocess.run(words, capture_output=True, text=True, check=True)
-    seconds = time.perf_counter() - started
+    after = os.times()
+    seconds = sum(after[2:4]) - sum(before[2:4])  # of children, user and system
     print(f"\nshow of 10,000 records: {seconds:.2f} s (at most 4.0)")
     assert "digits" in done.stdout
     assert seconds <= 4.0
