@@ -87,17 +87,16 @@ def test_times_add_up_from_what_was_probed() -> None:
 
 
 def test_shards_are_as_many_as_the_time_needs() -> None:
-    found = [
-        Forecast(spec(rule, epochs=n), {}, "done", seconds=10.0 * n) for n, rule in enumerate("abcde", 1)
-    ]
-    assert longest_shard(found, 1) == 150
-    assert shards_within(found, 150) == 1
-    assert shards_within(found, 49) is None  # one cell alone takes 50
-    assert shards_within(found, 50) is not None
-    for count in range(1, 6):
-        assert longest_shard(found, count) >= 150 / count
+    """Powers of two, so that no two ways to deal them come to the same."""
+    found = [Forecast(spec(rule), {}, "done", seconds=2.0**n) for n, rule in enumerate("abcdefgh")]
+    assert longest_shard(found, 1) == 255
+    assert shards_within(found, 255) == 1
+    assert shards_within(found, 127) is None  # one cell alone takes 128
+    assert shards_within(found, 128) is not None
     ranked = [one.seconds or 0.0 for one in sorted(found, key=lambda one: one.spec.cell)]
-    assert longest_shard(found, 2) == max(sum(ranked[0::2]), sum(ranked[1::2]))
+    assert ranked != [one.seconds for one in found]
+    for count in (2, 3, 5):
+        assert longest_shard(found, count) == max(sum(ranked[first::count]) for first in range(count))
 
 
 @pytest.mark.parametrize(
