@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from creditbench.suite.driver import Observer, Summary
-    from creditbench.suite.plan import Label
+    from creditbench.suite.plan import Label, Planned
 
 DEFAULT_FOLDER = "creditbench-results"
 Names = str | Sequence[str] | None
@@ -62,8 +62,24 @@ def execute(
 ) -> Summary:
     """What `run` and the command line do: plan, then train and measure what is missing."""
     from creditbench.suite.driver import choose_device, run_cells
-    from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
     from creditbench.suite.store import Store
+
+    cells = planned(suite, task, network, rule, seeds, epochs, learning_rate, recipes)
+    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+
+
+def planned(
+    suite: str | None,
+    task: Names = None,
+    network: Names = None,
+    rule: Label | Sequence[Label] | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    recipes: str | Path | None = None,
+) -> list[Planned]:
+    """The cells that the words of `run` mean."""
+    from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
 
     tasks, networks = _listed(task), _listed(network)
     rules: list[Label] = [rule] if isinstance(rule, (str, type)) else list(rule or ())
@@ -76,8 +92,7 @@ def execute(
         chosen = Suite("own", "", (part,))
     else:
         chosen = narrowed(read_suite(suite), tasks, networks, rules)
-    cells = plan(chosen, seeds, epochs, learning_rate, None if recipes is None else Path(recipes))
-    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+    return plan(chosen, seeds, epochs, learning_rate, None if recipes is None else Path(recipes))
 
 
 def _listed(names: Names) -> list[str]:

@@ -6,10 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from creditbench.suite.commands import challenge, check, list_names, run, show, stability, tune
+from creditbench.suite.commands import (
+    challenge,
+    check,
+    doctor,
+    list_names,
+    plan,
+    run,
+    show,
+    stability,
+    tune,
+    why,
+)
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, show, list_names, check, tune, stability, challenge)
+COMMANDS = (run, plan, show, why, doctor, list_names, check, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

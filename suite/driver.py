@@ -14,11 +14,12 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.execute import inline
-from creditbench.suite.fingerprint import MEASURING, fingerprint
+from creditbench.suite.fingerprint import MEASURING, TRAINING, fingerprint, modules
 from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
+from creditbench.suite.standing import stand
 from creditbench.suite.store import Store
 from creditbench.suite.train import Trained
 from creditbench.suite.types import Block
@@ -115,6 +116,9 @@ def run_cells(
             summary.note(run)
     summary.kept = stored
     observer.planned(len(summary.keys), stored)
+    for code, group in {group.fingerprint: group for group in todo}.items():
+        root = TRAINING if group.work == "train" else MEASURING
+        store.put_code(code, modules(files_of(group.origin), torch.__version__, root))
     for group, outcome in inline(_announced(todo, observer), observer.progress):
         if isinstance(outcome, Trained):
             store.put(outcome.run, outcome.predictions)
@@ -152,18 +156,16 @@ def _groups(
     missing: list[Spec] = []
     previous = {}
     for spec in cell.specs:
-        try:
-            run = store.get(spec)
-        except CreditbenchError as error:
-            summary.unreadable.append(str(error))
+        found = stand(spec, store, code)
+        if found.verdict == "unreadable":
+            summary.unreadable.append(found.words)
             continue
-        finished = run is not None and run.status in ("ok", "diverged", "skipped")
-        if run is not None and finished and store.is_valid(run, code):
-            done.append(run)
+        if found.run is not None and found.settled:
+            done.append(found.run)
             continue
         missing.append(spec)
-        if run is not None and finished and run.digest:
-            previous[spec.key] = run.digest
+        if found.run is not None and found.verdict == "replay":
+            previous[spec.key] = found.run.digest
     groups = []
     size = seeds_at_once(cell, device)
     replayed = [spec for spec in missing if spec.key in previous]
