@@ -43,10 +43,10 @@ def steps(rule: str, name: str, seeds: list[int], rates: list[float] | None = No
     return model.tensors()
 
 
-def alike(one: Tensor, other: Tensor) -> bool:
-    """But for a weight in fifty: where updates cancel, Adam makes steps of what rounding leaves."""
-    same = torch.isclose(one, other, rtol=1e-4, atol=1e-6)
-    return bool(same.double().mean() >= 0.98)
+def alike(one: Tensor, other: Tensor, rate: float = 1e-3) -> bool:
+    """To a hundredth of what three steps move on average: where updates cancel, Adam makes steps of what
+    rounding leaves."""
+    return bool((one - other).abs().mean() <= 0.01 * 3 * rate)
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
@@ -71,7 +71,7 @@ def test_learning_rates_tried_together_come_out_as_one_by_one(rule: str) -> None
     together = steps(rule, "mlp", [3, 3], [1e-3, 1e-2])
     for place, rate in enumerate([1e-3, 1e-2]):
         for key, tensor in steps(rule, "mlp", [3], [rate]).items():
-            assert alike(tensor[0], together[key][place]), key
+            assert alike(tensor[0], together[key][place], rate), key
 
 
 @dataclass(frozen=True)
