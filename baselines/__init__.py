@@ -28,6 +28,7 @@ RULES = {
     "dual-propagation": "creditbench.baselines.rules.dual_propagation:DualPropagation",
     "ccl": "creditbench.baselines.rules.counter_current:CounterCurrentLearning",
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
+    "holomorphic-ep": "creditbench.baselines.rules.holomorphic:HolomorphicEquilibriumPropagation",
     "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",

@@ -16,6 +16,7 @@ from creditbench.baselines.rules.energy import (
     from_below,
     settle,
 )
+from creditbench.baselines.rules.holomorphic import HolomorphicEquilibriumPropagation, sigmoid
 from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.learner import Learner
 from creditbench.suite.types import Batch, Block, LearningRule
@@ -177,3 +178,44 @@ def test_what_settling_costs_is_affine_in_its_sweeps(
         (ContrastiveHebbian(free, nudged), 1),
     ):
         assert counted(rule) == forward + (free + times * nudged) * sweep + contrast
+
+
+# ------------------------------------------------------------------------------ holomorphic
+
+
+def settled_slope(model: Learner, batch: Batch) -> dict[str, Tensor]:
+    """Autograd's, of ½‖s_L - t‖² where the free network of sigmoid units settles."""
+    leaves = [
+        {key: p.detach().clone().requires_grad_() for key, p in block.parameters.items()}
+        for block in model.network.blocks
+    ]
+    rule = HolomorphicEquilibriumPropagation(free_steps=200)
+    output = rule.settled(model.network.bind(leaves), batch.inputs)[1][-1]
+    target = torch.nn.functional.one_hot(batch.targets, 3)
+    (0.5 * (output - target).square().sum() / batch.targets.shape[1]).backward()
+    return {
+        f"{block.name}.{key}": leaf.grad
+        for block, own in zip(model.network.blocks, leaves, strict=True)
+        for key, leaf in own.items()
+        if leaf.grad is not None
+    }
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("nudges", [2, 4])
+def test_the_bias_of_holomorphic_equilibrium_propagation_falls_as_the_radius_to_the_number_of_nudges(
+    name: str, nudges: int
+) -> None:
+    distances = []
+    for radius in (0.2, 0.1):
+        rule = HolomorphicEquilibriumPropagation(200, 200, radius=radius, nudges=nudges)
+        model, batch = settling(rule, name)
+        distances.append(away(updates(model, batch), settled_slope(model, batch)))
+    assert distances[0] / distances[1] == pytest.approx(2**nudges, rel=0.25)
+
+
+def test_complex_sigmoids_are_torchs() -> None:
+    re, im = torch.randn(2, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.sigmoid(4 * torch.complex(re, im) - 2)
+    found = torch.complex(*sigmoid(re, im))
+    assert torch.allclose(found, expected)
