@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ THRESHOLD = 1e-9  # relative change of an update: beyond rounding in float64
 
 Weights = tuple[dict[str, Tensor], ...]  # of each block
 Change = Callable[[Weights], None]  # in place
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,18 @@ class Watcher(contextlib.AbstractContextManager["Watcher"]):
     def __exit__(self, *_: object) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bench:
     subject: Subject
     network: Network  # float64, one seed
+    memory: dict[object, Any] = field(default_factory=dict)  # what several questions ask for
+
+    def once(self, key: object, find: Callable[[], T]) -> T:
+        """What `find` returned when this was first asked for."""
+        if key not in self.memory:
+            self.memory[key] = find()
+        found: T = self.memory[key]
+        return found
 
     @property
     def hidden(self) -> range:
@@ -97,11 +107,12 @@ class Bench:
         blocks: Callable[[Sequence[Block]], Sequence[Block]] = lambda own: own,
         from_play: Play | None = None,
         state: Callable[[State], State] = lambda own: own,
+        inputs: Callable[[Tensor], Tensor] = lambda own: own,
     ) -> Play:
         """Some steps of learning from the initial weights, or on from an earlier play.
 
-        change: done to the weights before the rule makes its state. blocks, state: put others in their
-        place after that."""
+        change: done to the weights before the rule makes its state. blocks, state, inputs: put others
+        in the place of those that the steps would get."""
         weights = self.weights() if from_play is None else _copies(from_play.weights)
         if change is not None:
             change(weights)
@@ -111,7 +122,10 @@ class Bench:
         with _float64():
             learner = self._learner(weights)
             if from_play is not None:
-                learner.state = _copied(from_play.state)
+                for name, tensor in from_play.state.learned.items():
+                    learner.state.learned[name].copy_(tensor)  # the optimizer holds these
+                carried = {name: tensor.clone() for name, tensor in from_play.state.carried.items()}
+                learner.state = State(learner.state.learned, carried)
             learner.state = state(learner.state)
             learner.network = replace(learner.network, blocks=tuple(blocks(learner.network.blocks)))
             _plain_descent(learner, watcher)
@@ -126,6 +140,7 @@ class Bench:
                     watcher.updated(seen)
 
                 batch = self.batch(step, samples)
+                batch = replace(batch, inputs=inputs(batch.inputs))
                 with watcher:
                     learner.step(batch, see)
         return Play(updates, learner.state, weights)
@@ -154,10 +169,25 @@ class Bench:
         ]
 
 
+_latest: list[Bench] = []
+
+
 def bench(subject: Subject) -> Bench:
     """The subject's network on the bench: fully connected ones in the audit's depth and width.
 
-    Raises CreditbenchError where the rule cannot train it."""
+    One subject is asked many questions, so its bench is kept until the next subject comes or `clear`ed.
+    Raises CreditbenchError where the rule cannot train the network."""
+    if not (_latest and _latest[0].subject is subject):
+        _latest[:] = [_bench(subject)]
+    return _latest[0]
+
+
+def clear() -> None:
+    """Lets go of the latest subject's bench and all that was seen on it."""
+    _latest.clear()
+
+
+def _bench(subject: Subject) -> Bench:
     network = subject.network()
     if all(len(block.preactivation_shape) == 1 for block in network.blocks):
         for choices in ({"depth": DEPTH, "width": WIDTH}, {"width": WIDTH}):
@@ -200,13 +230,6 @@ def _plain_descent(learner: Learner, watcher: Watcher) -> None:
 
 def _copies(weights: Weights) -> Weights:
     return tuple({name: tensor.clone() for name, tensor in own.items()} for own in weights)
-
-
-def _copied(state: State) -> State:
-    return State(
-        {name: tensor.clone() for name, tensor in state.learned.items()},
-        {name: tensor.clone() for name, tensor in state.carried.items()},
-    )
 
 
 @contextlib.contextmanager

@@ -93,7 +93,7 @@ class WeightWatch(Watcher):
         for number, block in enumerate(learner.network.blocks):
             weight = block.parameters.get("weight")
             if weight is not None:
-                self._hold(weight, number, ("out", *("in",) * (weight.dim() - 2)))
+                self._hold(weight, number, _names(weight))
         interior = {block.weight.shape for block in learner.network.blocks[1:-1]}
         for name, tensor in (*learner.state.learned.items(), *learner.state.carried.items()):
             self._recognise(name, tensor)
@@ -111,18 +111,18 @@ class WeightWatch(Watcher):
             if tensor.dtype != weight.dtype or tensor.dim() != weight.dim():
                 continue
             if torch.equal(tensor, weight):
-                self._hold(tensor, held.block, ("out", *("in",) * (weight.dim() - 2)))
+                self._hold(tensor, held.block, _names(weight))
             elif weight.dim() == 3 and torch.equal(tensor.mT, weight):
                 self._hold(tensor, held.block, ("in", "out"))
 
     def __enter__(self) -> WeightWatch:
         self.mode = _Mode(self)
-        self.mode.__enter__()
+        self.mode.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: object) -> None:
         assert self.mode is not None
-        self.mode.__exit__(*error)
+        self.mode.__exit__(*error)  # type: ignore[no-untyped-call]
         self.step += 1
 
     def updated(self, update: Update) -> None:
@@ -189,7 +189,8 @@ class WeightWatch(Watcher):
         inner_right = -1 if right.dim() == 1 else -2
         for weight, dim, other, inner in ((left, -1, right, inner_right), (right, inner_right, left, -1)):
             vectors = other.movedim(inner, -1).reshape(-1, other.shape[inner])
-            self._count(weight, vectors)
+            if self.of(other) is None:
+                self._count(weight, vectors)
             held = self.of(weight)
             if held is None:
                 continue
@@ -208,7 +209,7 @@ class WeightWatch(Watcher):
         self.note("product", held.block, *_tensors(out))
 
     def _count(self, weight: Tensor, vectors: Tensor) -> None:
-        """Vectors sent through; one that is a matrix of weights itself is none."""
+        """Vectors that are sent through a weight or a feedback tensor."""
         key: object = None
         if (held := self.of(weight)) is not None:
             key = held.block
@@ -231,7 +232,7 @@ class WeightWatch(Watcher):
             self._strange(held, "convolution", out)
         else:
             patches = torch.nn.functional.unfold(
-                x, list(weight.shape[2:]), v["dilation"], v["padding"], v["stride"]
+                x, tuple(weight.shape[2:]), v["dilation"], v["padding"], v["stride"]
             )
             self._forward(held, torch.unique(patches.mT.flatten(0, 1), dim=0), out)
 
@@ -270,13 +271,10 @@ class WeightWatch(Watcher):
         if _address(result) in self.held and result.numel() and _address(result) == _address(tensor):
             self._strange(held, base, out)  # the weights themselves were written
             return
-        through = held.through
-        if len(read) > 1 or base not in (*LINEAR, "copy"):
-            through = through or base
-        elif base in ("mul", "div") and any(
-            self._varies(other, tensor, held) for _, other in given if other is not tensor
-        ):
-            through = through or base
+        others = [other for _, other in given if other is not tensor]
+        scaled = base in ("mul", "div") and any(self._varies(other, tensor, held) for other in others)
+        linear = len(read) == 1 and base in (*LINEAR, "copy") and not scaled
+        through = held.through or ("" if linear else base)
         axes: dict[int, Axis] = {}
         for dim in range(-tensor.dim(), 0):
             axis = self._axis(tensor, held, dim)
@@ -327,8 +325,15 @@ class _Mode(TorchDispatchMode):
         return out
 
 
+def _names(weight: Tensor) -> tuple[Axis, ...]:
+    """The axes of a weight [seed, out, in, ...], the seed left out."""
+    out: Axis = "out"
+    into: Axis = "in"
+    return (out, *(into,) * (weight.dim() - 2))
+
+
 def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(value: Any) -> list[Tensor]:

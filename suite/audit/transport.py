@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from creditbench.suite.audit.bench import STEPS, THRESHOLD, Bench, Play, Weights, apart, bench
+from creditbench.suite.audit.bench import FEW, STEPS, THRESHOLD, Bench, Play, Weights, apart, bench
 from creditbench.suite.audit.dispatch import Event, Observation, WeightWatch
 from creditbench.suite.audit.question import Answer, Question, Subject
 from creditbench.suite.learner import Learner
 from creditbench.suite.seeds import generator
 
 SIZE = 3.0  # of a change that flips signs, in units of the weights' own spread
-FAINT = 1e-7  # of a change that flips none
+FAINT = 1e-6  # of a change that flips none
 ROOM = 8  # directions that must be left, or no change is tried
 SETTLED = (
     1e-13  # directions in which the activities are shorter than this, next to the longest, count as none
@@ -79,9 +80,20 @@ class Transport:
 
 
 def intervene(on: Bench, size: float = SIZE) -> Transport:
-    """Changes the weights of each block above the first where no forward activity of two steps sees it."""
+    """Changes the weights of each block above the first where no forward activity of two steps sees it.
+
+    A change of less than their spread flips no sign of a weight, in neither step."""
+    return on.once(("transport", size), lambda: _intervene(on, size))
+
+
+def _intervene(on: Bench, size: float) -> Transport:
+    found = _intervene_with(FEW, on, size)
+    return found if not found.full else _intervene_with(1, on, size)
+
+
+def _intervene_with(samples: int, on: Bench, size: float) -> Transport:
     watch = WeightWatch()
-    plain = on.play(watcher=watch)
+    plain = on.play(watcher=watch, samples=samples)
     learning = on.learning(plain)
     probes, full, late = [], [], []
     for block in range(1, len(on.network.blocks)):
@@ -92,22 +104,39 @@ def intervene(on: Bench, size: float = SIZE) -> Transport:
         change = silent_change(weight, watch.seen.activities(block), size, block)
         if change is None:
             full.append(block)
-            if (probe := _late(on, watch.seen, plain, block, below, size)) is not None:
+            if samples == 1 and (probe := _late(on, watch.seen, plain, block, below, size)) is not None:
                 late.append(probe)
             continue
-        probes.append(_probe(on, watch.seen, plain, block, below, change))
+        if size < 1:
+            change = _flipping_none(change, [w[block]["weight"] for w in _along(on, samples)])
+
+        def add(weights: Weights, block: int = block, change: Tensor = change) -> None:
+            weights[block]["weight"].add_(change)
+
+        again = WeightWatch()
+        other = on.play(add, watcher=again, samples=samples)
+        probes.append(_compared(watch.seen, again.seen, plain, other, block, below))
     return Transport(learning, probes, full, late, watch.seen)
 
 
-def _probe(
-    on: Bench, seen: Observation, plain: Play, block: int, below: Sequence[int], change: Tensor
-) -> Probe:
-    def add(weights: Weights) -> None:
-        weights[block]["weight"].add_(change)
+def _along(on: Bench, samples: int) -> list[Weights]:
+    """The weights before each step and after the last."""
 
-    again = WeightWatch()
-    other = on.play(add, watcher=again)
-    return _compared(seen, again.seen, plain, other, block, below)
+    def find() -> list[Weights]:
+        return [on.weights(), *(on.play(steps=n + 1, samples=samples).weights for n in range(STEPS))]
+
+    return on.once(("along", samples), find)
+
+
+def _flipping_none(change: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Rows made smaller where a weight would change its sign: each stays orthogonal to what it was."""
+    share = torch.stack([weight.abs() for weight in weights]).amin(0) / change.abs().clamp_min(1e-300)
+    return change * (0.5 * share.flatten(2).amin(-1)).clamp_max(1).view(1, -1, *(1,) * (change.dim() - 2))
+
+
+def reads_values(on: Bench) -> bool:
+    """Whether a faint change has its part of the large one's effect: it has none where signs alone are read."""
+    return intervene(on, FAINT).largest > 0.01 * FAINT / SIZE * intervene(on).largest
 
 
 def _late(
@@ -134,7 +163,7 @@ def _late(
         learner.network.blocks[block].weight.data.add_(change)
 
     again = WeightWatch(at=(max(1, moment), add))
-    other = on.play(watcher=again)
+    other = on.play(watcher=again, samples=1)
     return _compared(seen, again.seen, plain, other, block, below)
 
 
@@ -158,6 +187,30 @@ def _came_from_above(seen: Observation, again: Observation, block: int) -> bool:
             assert isinstance(one.block, int)
             return one.block > block if one.kind == "activity" else one.block >= block
     return False
+
+
+def activities_differ(seen: Observation, again: Observation, block: int) -> bool:
+    """Whether an activity on its way to the weights of a block, or of one below, came out differently."""
+    pairs = zip(seen.events, again.events, strict=False)
+    return any(
+        one.kind == "activity" and isinstance(one.block, int) and one.block <= block and _differ(one, other)
+        for one, other in pairs
+        if one.kind == other.kind and one.block == other.block
+    )
+
+
+def first_differences(seen: Observation, again: Observation) -> dict[int, int]:
+    """For every block whose activities came out differently: how many of them had come out the same."""
+    same: Counter[int | str] = Counter()
+    firsts: dict[int, int] = {}
+    for one, other in zip(seen.events, again.events, strict=False):
+        if (one.kind, one.block) != (other.kind, other.block):
+            break
+        if one.kind == "activity" and isinstance(one.block, int) and one.block not in firsts:
+            if _differ(one, other):
+                firsts[one.block] = same[one.block]
+            same[one.block] += 1
+    return firsts
 
 
 def _differ(one: Event, other: Event) -> bool:
@@ -196,7 +249,7 @@ def _doubts(found: Transport) -> Answer | None:
         return Answer(
             "undetermined",
             None,
-            f"the activities that meet the weights of block {names_} leave no direction to change them in{done}",
+            _full(names_) + done,
         )
     return None
 
@@ -212,12 +265,13 @@ def weight_transport(subject: Subject) -> Answer:
     directions orthogonal to every vector that met these weights on their input axis in any pass, phase or
     tangent of both steps, as observed at operator dispatch. What the weights do forwards stays as it was; so
     an update below them that changes by more than 1e-9 of its size has read them backwards: by a transpose
-    in the step, through autograd, or from a copy in the state. If a change that flips no sign (1e-7 of the
-    spread) changes nothing, signs alone are read, which is `sign_transport`.
+    in the step, through autograd, or from a copy in the state. If a change that flips no sign (1e-6 of the
+    spread) has not its part of that effect, signs alone are read, which is `sign_transport`.
 
-    Where the activities of a rule that relaxes leave no direction, the change is made within the last step,
-    as early as the activities after it leave room. Where the first thing to differ is what the changed
-    weights hand up, the change was not silent, and the verdict is undetermined.
+    Where the activities of a rule that relaxes leave no direction, a single sample is learned from; where
+    that is still too much, the weights are changed within the last step, in the midst of the relaxation, as
+    early as the activities that follow leave room, and only "yes" can come of it. Where the first thing to
+    differ is what the changed weights hand up, the change was not silent, and the verdict is undetermined.
 
     Biases are left alone: a bias is met by the constant 1 and has no silent direction, and being a neuron's
     own and no synapse it carries nothing back; gains of normalisation likewise. Learned tensors of the
@@ -227,15 +281,10 @@ def weight_transport(subject: Subject) -> Answer:
     if not found.learning:
         return NO_CREDIT
     if found.largest > THRESHOLD:
-        if _faint(on) <= THRESHOLD:
+        if not reads_values(on):
             return Answer("no", found.largest, "it reads signs alone: see sign_transport")
         return Answer("yes", found.largest, _ways(found.seen))
     return _doubts(found) or Answer("no", found.largest)
-
-
-def _faint(on: Bench) -> float:
-    """As the intervention, too small for any sign to flip; as a share of the change, so that 1 is linear."""
-    return intervene(on, FAINT).largest
 
 
 def sign_transport(subject: Subject) -> Answer:
@@ -248,7 +297,7 @@ def sign_transport(subject: Subject) -> Answer:
     if not found.learning:
         return NO_CREDIT
     if found.largest > THRESHOLD:
-        if _faint(on) <= THRESHOLD:
+        if not reads_values(on):
             return Answer("yes", found.largest, _ways(found.seen))
         return Answer("not applicable", None, "it reads whole weights: see weight_transport")
     return _doubts(found) or Answer("no", found.largest)
@@ -285,7 +334,7 @@ def symmetric_weights(subject: Subject) -> Answer:
     return Answer("yes" if largest > THRESHOLD else "no", largest)
 
 
-def _full(block: int) -> str:
+def _full(block: int | str) -> str:
     return f"the activities that meet the weights of block {block} leave no direction to change them in"
 
 
@@ -295,17 +344,15 @@ def analytic_shortcut(subject: Subject) -> Answer:
     Method: two steps are observed at dispatch. A system of linear equations solved, a matrix inverted or
     decomposed within a step is such a shortcut (deep feedback control's steady state; ridge regression of a
     head). Evidence: how many were solved."""
-    watch = WeightWatch()
-    bench(subject).play(watcher=watch)
-    names = ", ".join(sorted(watch.seen.solvers))
-    count = float(watch.seen.solvers.total())
+    solvers = intervene(bench(subject)).seen.solvers
+    names, count = ", ".join(sorted(solvers)), float(solvers.total())
     return Answer("yes", count, names) if names else Answer("no", count)
 
 
 QUESTIONS: tuple[Question, ...] = (
     Question(
         "weight_transport",
-        "weights above a block are changed orthogonally to all activities that meet them: does its update change?",
+        "weights above a block change orthogonally to all activities that meet them: does its update change?",
         weight_transport,
     ),
     Question(
