@@ -39,10 +39,10 @@ def synapse_locality(subject: Subject) -> str | None:
     """The farthest place that the update of a hidden synapse depends on besides its own two neurons; of the
     output layer where no hidden block learns.
 
-    other-blocks: synapses or neurons of other blocks, other than by the activity that comes up from below
-    (`weight_transport`, `sign_transport` or `backward_pass` is "yes"). broadcast: something from above that is
-    the same for all, an error or a reward (`update_locking` is "yes"). block: other neurons of the same block.
-    own: nothing. Labels are data, whoever is given them.
+    other-blocks: synapses or neurons of other blocks, besides the activity that comes up from below
+    (`weight_transport`, `sign_transport` or `backward_pass` is "yes"). broadcast: something from above that
+    is the same for all, an error or a reward (`update_locking` is "yes"). block: other neurons of the same
+    block. own: nothing. Labels are data, whoever is given them.
 
     Method for the last two: all neurons of a block but one have their weights and biases changed at random;
     if the update of that one's synapses changes within a step, it depends on its neighbours. Then, in the

@@ -161,10 +161,10 @@ def backward_pass(subject: Subject) -> Answer:
     known, what it reaches must be the lowest blocks, at least two and not all hidden ones.
 
     In a rule that relaxes, signals go both ways at once. There, what is reached above does not count (it is
-    known by activities at or below the tampered block that change within the step), and another tensor in the
-    state must change the activities of three successive blocks one iteration after the other, downwards; "yes"
-    says that what comes from above comes from block to block. Evidence: the number of blocks that the longest
-    such chain reaches."""
+    known by activities at or below the tampered block that change within the step), and another tensor in
+    the state must change the activities of three successive blocks one iteration after the other, downwards;
+    "yes" says that what comes from above comes from block to block. Evidence: the number of blocks that the
+    longest such chain reaches."""
     on = bench(subject)
     plain = on.play()
     learning = on.learning(plain)

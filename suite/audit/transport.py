@@ -135,7 +135,7 @@ def _flipping_none(change: Tensor, weights: Sequence[Tensor]) -> Tensor:
 
 
 def reads_values(on: Bench) -> bool:
-    """Whether a faint change has its part of the large one's effect: it has none where signs alone are read."""
+    """Whether a faint change has its part of the large one's effect; it has none where signs are read."""
     return intervene(on, FAINT).largest > 0.01 * FAINT / SIZE * intervene(on).largest
 
 
