@@ -80,7 +80,7 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         if isinstance(record, Run):
             runs.append(record)
-        else:
+        elif isinstance(record, Cost):
             costs.setdefault(record.spec.cell, {})[record.machine] = record
     columns = [*RUN_COLUMNS, *CURVE_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
     references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]

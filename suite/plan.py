@@ -151,10 +151,10 @@ def _cell(part: Part, task: str, network: str, rule: Label, rate: float | None) 
     kind = load_rule(label)
     own_network = registry.own_name(builder)
     chosen = recipe(kind.name, the_task.name, own_network)
-    options = _checked(builder, f"network '{own_network}'", options)
-    choices = _checked(builder, f"network '{own_network}'", chosen.network_choices)
+    options = checked(builder, f"network '{own_network}'", options)
+    choices = checked(builder, f"network '{own_network}'", chosen.network_choices)
     choices = {key: value for key, value in choices.items() if key not in parse_label(network)[1]}
-    settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
+    settings = checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
     if kind.own_step_size:
         rate = None
     elif rate is None:
@@ -199,7 +199,7 @@ def make_rule(kind: type[LearningRule], settings: Mapping[str, Any]) -> Learning
         raise CreditbenchError(f"Rule '{kind.name}' refuses {dict(settings)}: {error}.") from error
 
 
-def _checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that exist, of the type their default has; those equal to the default are left out."""
     defaults = {
         name: parameter.default

@@ -1,12 +1,13 @@
 """What happened: records as plain, strict, versioned JSON. No torch here.
 
-A run record holds one trained seed, a cost record what a cell costs on one machine. Records are
-data: they are parsed strictly, never executed, and escaped wherever they are shown. What was not
-measured is null, never 0.
+A run record holds one trained seed, a cost record what a cell costs on one machine, an audit record what a
+rule was found to need. Records are data: they are parsed strictly, never executed, and escaped wherever
+they are shown. What was not measured is null, never 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.specification import Spec, check_types
+from creditbench.suite.specification import PROTOCOL, Spec, canonical_json, check_types
 
 SCHEMA = 1
 # What is counted (see docs/protocol.md): the names in `Cost.operations`.
@@ -25,6 +26,8 @@ OPERATIONS = (
 )  # fmt: skip
 PHASES = ("forward", "credit", "update")  # of a training step
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
+VERDICTS = ("yes", "no", "not applicable", "undetermined")
+LOCALITIES = ("own", "block", "broadcast", "other-blocks")
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
 
@@ -102,12 +105,63 @@ class Cost:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Run | Cost
+@dataclass(frozen=True)
+class Audited:
+    """Whom an audit asked: a variant of a rule on a network, built for a task."""
+
+    task: str
+    task_version: int
+    network: str
+    rule: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # other than the defaults
+    protocol: int = PROTOCOL
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def key(self) -> str:
+        """The identity of an audit: 12 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Audited:
+        """The inverse of `asdict`. Raises CreditbenchError or TypeError for what is none."""
+        audited = cls(**data)
+        check_types(audited)
+        return audited
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An answer of the audit; "yes" is the objection."""
+
+    verdict: str
+    intervention: str  # how it was found out, in one line
+    evidence: float | str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a rule needs, found out by intervention, once per variant and network."""
+
+    spec: Audited
+    bench: str  # the network on which the structural questions were asked
+    findings: Mapping[str, Finding]  # by the question's key
+    passes: float | None = None  # of a sample's signals across the network in one step
+    synapse_locality: str | None = None  # own, block, broadcast or other-blocks; None where it cannot be told
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Run | Cost | Audit
+KINDS: Mapping[str, type[Record]] = {"run": Run, "cost": Cost, "audit": Audit}
 
 
 def to_json(record: Record) -> str:
     """Strict JSON: a float that is not finite becomes null."""
-    kind = "run" if isinstance(record, Run) else "cost"
+    kind = next(name for name, own in KINDS.items() if isinstance(record, own))
     data = {"schema": SCHEMA, "kind": kind, "key": record.spec.key, **asdict(record)}
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -125,7 +179,10 @@ def from_json(text: str, where: str) -> Record:
         schema, kind = data.pop("schema"), data.pop("kind")
         if schema != SCHEMA:
             raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
-        key, spec = data.pop("key"), Spec.from_dict(data.pop("spec"))
+        if kind not in KINDS:
+            raise ValueError(f"its kind is '{kind}', not {', '.join(KINDS)}")
+        key = data.pop("key")
+        spec: Any = (Audited if kind == "audit" else Spec).from_dict(data.pop("spec"))
         if key != spec.key:
             raise ValueError("its key does not match its specification: it was edited by hand")
         record: Record
@@ -143,7 +200,12 @@ def from_json(text: str, where: str) -> Record:
             low, high = data.pop("step_seconds_quartiles")
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
         else:
-            raise ValueError(f"its kind is '{kind}', not run or cost")
+            findings = {name: Finding(**item) for name, item in data.pop("findings").items()}
+            for finding in findings.values():
+                _check_finding(finding)
+            record = Audit(spec=spec, findings=findings, **data)
+            if record.synapse_locality not in (None, *LOCALITIES):
+                raise ValueError(f"its synapse_locality is none of {', '.join(LOCALITIES)}")
         check_types(record)
         return record
     except KeyError as error:
@@ -153,6 +215,18 @@ def from_json(text: str, where: str) -> Record:
     raise CreditbenchError(
         f"{where} is not a readable record: {problem}. Delete it or restore it, then run again."
     )
+
+
+def _check_finding(finding: Finding) -> None:
+    """Refuses, as CreditbenchError or ValueError, what is no answer."""
+    check_types(finding)
+    if finding.verdict not in VERDICTS:
+        raise ValueError(f"the verdict '{finding.verdict}' is none of {', '.join(VERDICTS)}")
+    evidence = finding.evidence
+    if isinstance(evidence, bool) or not (evidence is None or isinstance(evidence, str | int | float)):
+        raise ValueError(f"the evidence {evidence!r} is neither a number nor a sentence")
+    if isinstance(evidence, float) and not math.isfinite(evidence):
+        raise ValueError(f"the evidence is {evidence}")
 
 
 def _finite(value: Any) -> Any:

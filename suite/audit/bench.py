@@ -25,6 +25,7 @@ WIDTH, DEPTH = 256, 4  # of a fully connected network; others are audited as the
 RATE = 0.1  # of the descent between the steps
 FEW = 3  # samples: each takes directions away that a weight may be changed along unseen
 STEPS = 2  # so that what is kept from one step to the next is used
+SIZE = 3.0  # of a change that flips signs, in units of the weights' own spread
 THRESHOLD = 1e-9  # relative change of an update: beyond rounding in float64
 
 Weights = tuple[dict[str, Tensor], ...]  # of each block
@@ -210,6 +211,19 @@ def apart(one: Play, other: Play, block: int) -> float:
             scale = max(scale, tensor.abs().max().item(), theirs.tensors[name].abs().max().item())
             largest = max(largest, difference if math.isfinite(difference) else math.inf)
     return largest / scale if largest else 0.0
+
+
+def shaken(blocks: Sequence[int], size: float = SIZE) -> Change:
+    """A change of all parameters of some blocks, at random."""
+
+    def change(weights: Weights) -> None:
+        for number in blocks:
+            for name, tensor in weights[number].items():
+                own = generator("audit", "shaken", number, name)
+                draw = torch.randn(tensor.shape, generator=own, dtype=tensor.dtype)
+                tensor.add_(size * tensor.square().mean().sqrt() * draw)
+
+    return change
 
 
 def _plain_descent(learner: Learner, watcher: Watcher) -> None:

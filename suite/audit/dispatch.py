@@ -127,7 +127,7 @@ class WeightWatch(Watcher):
 
     def updated(self, update: Update) -> None:
         with self.paused():
-            self.note("update", update.target, *(tensor for tensor in update.tensors.values()))
+            self.note("update", update.target, *update.tensors.values())
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -141,7 +141,7 @@ class WeightWatch(Watcher):
     def note(
         self, kind: Literal["activity", "product", "update"], block: int | str, *tensors: Tensor
     ) -> None:
-        kept = tuple(tensor.detach().clone() for tensor in tensors)
+        kept = tensors if kind == "update" else tuple(tensor.detach().clone() for tensor in tensors)
         self.seen.events.append(Event(kind, block, self.step, kept))
         if self.at is not None and len(self.seen.events) == self.at[0]:
             self.at[1](self.learner)

@@ -10,10 +10,16 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.audit.altered import Altered, OtherCalls, altered
-from creditbench.suite.audit.bench import RATE, THRESHOLD, Bench, Play, Weights, apart, bench
+from creditbench.suite.audit.bench import RATE, THRESHOLD, Bench, Play, Weights, apart, bench, shaken
 from creditbench.suite.audit.dispatch import WeightWatch
 from creditbench.suite.audit.question import Answer, Question, Subject
-from creditbench.suite.audit.transport import NO_CREDIT, SIZE, activities_differ, first_differences, intervene
+from creditbench.suite.audit.transport import (
+    NO_CREDIT,
+    above_matters,
+    activities_differ,
+    first_differences,
+    intervene,
+)
 from creditbench.suite.seeds import generator
 from creditbench.suite.types import Block, State
 
@@ -30,25 +36,10 @@ def update_locking(subject: Subject) -> Answer:
     Targets that enter at the bottom or at the block itself are no such thing. Evidence: the largest relative
     change of an update."""
     on = bench(subject)
-    plain = on.play()
-    learning = on.learning(plain)
-    if not learning:
+    if not above_matters(on):
         return NO_CREDIT
-    largest = max(apart(plain, on.play(shaken(range(b + 1, len(on.network.blocks)))), b) for b in learning)
+    largest = max(above_matters(on).values())
     return Answer("yes" if largest > THRESHOLD else "no", largest)
-
-
-def shaken(blocks: Sequence[int], size: float = SIZE) -> Callable[[Weights], None]:
-    """A change of all parameters of some blocks, at random."""
-
-    def change(weights: Weights) -> None:
-        for number in blocks:
-            for name, tensor in weights[number].items():
-                own = generator("audit", "shaken", number, name)
-                draw = torch.randn(tensor.shape, generator=own, dtype=tensor.dtype)
-                tensor.add_(size * tensor.square().mean().sqrt() * draw)
-
-    return change
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from creditbench.suite.audit.bench import FEW, STEPS, THRESHOLD, Bench, Play, Weights, apart, bench
+from creditbench.suite.audit.bench import (
+    FEW,
+    SIZE,
+    STEPS,
+    THRESHOLD,
+    Bench,
+    Play,
+    Weights,
+    apart,
+    bench,
+    shaken,
+)
 from creditbench.suite.audit.dispatch import Event, Observation, WeightWatch
 from creditbench.suite.audit.question import Answer, Question, Subject
 from creditbench.suite.learner import Learner
 from creditbench.suite.seeds import generator
 
-SIZE = 3.0  # of a change that flips signs, in units of the weights' own spread
 FAINT = 1e-6  # of a change that flips none
 ROOM = 8  # directions that must be left, or no change is tried
 SETTLED = (
@@ -87,15 +97,18 @@ def intervene(on: Bench, size: float = SIZE) -> Transport:
 
 
 def _intervene(on: Bench, size: float) -> Transport:
-    found = _intervene_with(FEW, on, size)
-    return found if not found.full else _intervene_with(1, on, size)
+    found = _intervene_with(on, size, FEW, late=False)
+    if not found.full:
+        return found
+    single = _intervene_with(on, size, 1, late=True)
+    return single if single.learning == found.learning else _intervene_with(on, size, FEW, late=True)
 
 
-def _intervene_with(samples: int, on: Bench, size: float) -> Transport:
+def _intervene_with(on: Bench, size: float, samples: int, late: bool) -> Transport:
     watch = WeightWatch()
     plain = on.play(watcher=watch, samples=samples)
     learning = on.learning(plain)
-    probes, full, late = [], [], []
+    probes, full, late_probes = [], [], []
     for block in range(1, len(on.network.blocks)):
         below = [number for number in learning if number < block]
         if not below:
@@ -104,8 +117,8 @@ def _intervene_with(samples: int, on: Bench, size: float) -> Transport:
         change = silent_change(weight, watch.seen.activities(block), size, block)
         if change is None:
             full.append(block)
-            if samples == 1 and (probe := _late(on, watch.seen, plain, block, below, size)) is not None:
-                late.append(probe)
+            probe = _late(on, watch.seen, plain, block, below, size, samples) if late else None
+            late_probes += [probe] if probe is not None else []
             continue
         if size < 1:
             change = _flipping_none(change, [w[block]["weight"] for w in _along(on, samples)])
@@ -116,7 +129,7 @@ def _intervene_with(samples: int, on: Bench, size: float) -> Transport:
         again = WeightWatch()
         other = on.play(add, watcher=again, samples=samples)
         probes.append(_compared(watch.seen, again.seen, plain, other, block, below))
-    return Transport(learning, probes, full, late, watch.seen)
+    return Transport(learning, probes, full, late_probes, watch.seen)
 
 
 def _along(on: Bench, samples: int) -> list[Weights]:
@@ -140,7 +153,13 @@ def reads_values(on: Bench) -> bool:
 
 
 def _late(
-    on: Bench, seen: Observation, plain: Play, block: int, below: Sequence[int], size: float
+    on: Bench,
+    seen: Observation,
+    plain: Play,
+    block: int,
+    below: Sequence[int],
+    size: float,
+    samples: int,
 ) -> Probe | None:
     """The same change made within the last step, as early as what comes after it leaves room.
 
@@ -163,7 +182,7 @@ def _late(
         learner.network.blocks[block].weight.data.add_(change)
 
     again = WeightWatch(at=(max(1, moment), add))
-    other = on.play(watcher=again, samples=1)
+    other = on.play(watcher=again, samples=samples)
     return _compared(seen, again.seen, plain, other, block, below)
 
 
@@ -233,8 +252,20 @@ def _ways(seen: Observation) -> str:
     return f"weights were contracted over their output axis by {', '.join(names)}" if names else ""
 
 
-def _doubts(found: Transport) -> Answer | None:
+def above_matters(on: Bench) -> dict[int, float]:
+    """For every hidden block that learns: by which share its updates change with whatever is above it."""
+
+    def find() -> dict[int, float]:
+        plain, top = on.play(), len(on.network.blocks)
+        return {b: apart(plain, on.play(shaken(range(b + 1, top))), b) for b in on.learning(plain)}
+
+    return on.once("above", find)
+
+
+def _doubts(on: Bench, found: Transport) -> Answer | None:
     """Why the method cannot tell, where nothing was found."""
+    if max(above_matters(on).values()) <= THRESHOLD:
+        return None  # what does not depend on anything above does not read weights there
     for block in found.leaked:
         names = found.seen.curved.get(block, set()) | found.seen.strange.get(block, set())
         how = f"through {', '.join(sorted(names))}" if names else "in a way that is not linear"
@@ -268,7 +299,8 @@ def weight_transport(subject: Subject) -> Answer:
     in the step, through autograd, or from a copy in the state. If a change that flips no sign (1e-6 of the
     spread) has not its part of that effect, signs alone are read, which is `sign_transport`.
 
-    Where the activities of a rule that relaxes leave no direction, a single sample is learned from; where
+    Where any change whatever above leaves all updates as they are (`update_locking`), none is needed. Where
+    the activities of a rule that relaxes leave no direction, a single sample is learned from; where
     that is still too much, the weights are changed within the last step, in the midst of the relaxation, as
     early as the activities that follow leave room, and only "yes" can come of it. Where the first thing to
     differ is what the changed weights hand up, the change was not silent, and the verdict is undetermined.
@@ -284,7 +316,7 @@ def weight_transport(subject: Subject) -> Answer:
         if not reads_values(on):
             return Answer("no", found.largest, "it reads signs alone: see sign_transport")
         return Answer("yes", found.largest, _ways(found.seen))
-    return _doubts(found) or Answer("no", found.largest)
+    return _doubts(on, found) or Answer("no", found.largest)
 
 
 def sign_transport(subject: Subject) -> Answer:
@@ -300,7 +332,7 @@ def sign_transport(subject: Subject) -> Answer:
         if not reads_values(on):
             return Answer("yes", found.largest, _ways(found.seen))
         return Answer("not applicable", None, "it reads whole weights: see weight_transport")
-    return _doubts(found) or Answer("no", found.largest)
+    return _doubts(on, found) or Answer("no", found.largest)
 
 
 def symmetric_weights(subject: Subject) -> Answer:
