@@ -89,6 +89,8 @@ class Bench:
         task = self.subject.task
         own = generator("audit", "batch", step)
         inputs = torch.randn(1, samples, *task.input_shape, generator=own, dtype=torch.float64)
+        if self.network.blocks[0].weight.dim() > 3:
+            inputs = _stamped(inputs)
         return Batch(inputs, (torch.arange(samples) + step)[None] % task.classes)
 
     def weights(self) -> Weights:
@@ -153,6 +155,7 @@ class Bench:
             change(weights)
         with _float64(), torch.no_grad():
             learner = self._learner(weights)
+            learner.network = _measured(learner.network, self.batch(0).inputs)
             watcher.start(learner)
             with watcher:
                 return learner.rule.predict(learner.network, self.batch(0).inputs, learner.state)
@@ -197,6 +200,26 @@ def _bench(subject: Subject) -> Bench:
                 break
     doubled = [{name: p.double() for name, p in block.parameters.items()} for block in network.blocks]
     return Bench(subject, network.bind(doubled))
+
+
+def _stamped(images: Tensor) -> Tensor:
+    """Images that are 0 but for 3 x 3 pixels in the middle: most patches that a convolution meets are then
+    alike, and directions are left that none of them has."""
+    stamp = torch.zeros_like(images)
+    middle = tuple(slice(max(0, size // 2 - 1), size // 2 + 2) for size in images.shape[3:])
+    stamp[(..., *middle)] = images[(..., *middle)]
+    return stamp
+
+
+def _measured(network: Network, inputs: Tensor) -> Network:
+    """With statistics of batch normalisation, which prediction needs."""
+    if not any(block.mixes_samples for block in network.blocks):
+        return network
+    blocks = []
+    for block in network.blocks:
+        measured, inputs = block.measure(inputs)
+        blocks.append(measured)
+    return replace(network, blocks=tuple(blocks))
 
 
 def apart(one: Play, other: Play, block: int) -> float:

@@ -345,6 +345,8 @@ def symmetric_weights(subject: Subject) -> Answer:
     on = bench(subject)
     watch = WeightWatch()
     scores = on.predict(watch)
+    if not scores.isfinite().all():
+        return Answer("undetermined", None, "an untrained network's scores are not finite")
     backwards = {block for block, _ in watch.seen.back}
     largest = 0.0
     for block in range(1, len(on.network.blocks)):
