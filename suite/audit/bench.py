@@ -198,6 +198,12 @@ def _bench(subject: Subject) -> Bench:
             with contextlib.suppress(CreditbenchError):
                 network = subject.network(**choices)
                 break
+    for block in network.blocks:
+        if "weight" not in block.parameters:
+            raise CreditbenchError(
+                f"Block '{block.name}' has no parameter called 'weight', so that the audit cannot tell its"
+                " synapses; audit the rule on mlp or conv."
+            )
     doubled = [{name: p.double() for name, p in block.parameters.items()} for block in network.blocks]
     return Bench(subject, network.bind(doubled))
 
@@ -206,8 +212,8 @@ def _stamped(images: Tensor) -> Tensor:
     """Images that are 0 but for 3 x 3 pixels in the middle: most patches that a convolution meets are then
     alike, and directions are left that none of them has."""
     stamp = torch.zeros_like(images)
-    middle = tuple(slice(max(0, size // 2 - 1), size // 2 + 2) for size in images.shape[3:])
-    stamp[(..., *middle)] = images[(..., *middle)]
+    rows, columns = (slice(max(0, size // 2 - 1), size // 2 + 2) for size in images.shape[-2:])
+    stamp[..., rows, columns] = images[..., rows, columns]
     return stamp
 
 

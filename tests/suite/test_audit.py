@@ -25,12 +25,11 @@ from creditbench.baselines.rules.sigprop import SignalPropagation
 from creditbench.suite.audit import audit as whole
 from creditbench.suite.audit import bench as benches
 from creditbench.suite.audit import trained
-from creditbench.suite.audit.bench import THRESHOLD, Weights, apart, bench, clear
+from creditbench.suite.audit.bench import SIZE, THRESHOLD, Weights, apart, bench, clear
 from creditbench.suite.audit.dispatch import WeightWatch
 from creditbench.suite.audit.locking import backward_pass, forward_locking, update_locking
 from creditbench.suite.audit.question import Answer, Question
 from creditbench.suite.audit.transport import (
-    SIZE,
     analytic_shortcut,
     intervene,
     sign_transport,
