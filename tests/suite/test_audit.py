@@ -20,6 +20,7 @@ from cheating_rules import (
 )
 
 from creditbench.baselines.rules.bp import Backpropagation
+from creditbench.baselines.rules.dfa import DirectFeedbackAlignment
 from creditbench.baselines.rules.fa import FeedbackAlignment
 from creditbench.baselines.rules.sigprop import SignalPropagation
 from creditbench.suite.audit import audit as whole
@@ -27,7 +28,7 @@ from creditbench.suite.audit import bench as benches
 from creditbench.suite.audit import trained
 from creditbench.suite.audit.bench import SIZE, THRESHOLD, Weights, apart, bench, clear
 from creditbench.suite.audit.dispatch import WeightWatch
-from creditbench.suite.audit.locking import backward_pass, forward_locking, update_locking
+from creditbench.suite.audit.locking import backward_pass, forward_locking, slope_reach, update_locking
 from creditbench.suite.audit.question import Answer, Question
 from creditbench.suite.audit.transport import (
     analytic_shortcut,
@@ -169,6 +170,26 @@ def test_a_silent_change_flips_signs_and_no_activity_sees_it() -> None:
         silent_change(weight, torch.randn(45, 50, generator=generator, dtype=torch.float64), SIZE, "test")
         is None
     )
+
+
+def test_a_changed_derivative_reaches_all_blocks_below_through_a_chain_and_none_with_direct_feedback() -> (
+    None
+):
+    chain = slope_reach(bench(subject(FeedbackAlignment())))
+    assert {block: reach.blocks for block, reach in chain.items()} == {
+        0: [0], 1: [0, 1], 2: [0, 1, 2], 3: [0, 1, 2, 3],
+    }  # fmt: skip
+    direct = slope_reach(bench(subject(DirectFeedbackAlignment())))
+    assert {block: reach.blocks for block, reach in direct.items()} == {n: [n] for n in range(4)}
+
+
+def test_a_network_without_named_synapses_is_refused_with_a_sentence() -> None:
+    def network(**choices: object) -> Network:
+        made = subject(FeedbackAlignment()).network()
+        return made.bind([{"kernel": p for p in block.parameters.values()} for block in made.blocks])
+
+    with pytest.raises(CreditbenchError, match="no parameter called 'weight'"):
+        whole.audit(dataclasses.replace(subject(FeedbackAlignment()), network=network))
 
 
 def test_two_plays_are_the_same_bit_for_bit() -> None:
