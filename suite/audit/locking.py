@@ -19,6 +19,7 @@ from creditbench.suite.audit.transport import (
     activities_differ,
     first_differences,
     intervene,
+    resolution,
 )
 from creditbench.suite.seeds import generator
 from creditbench.suite.types import Block, State
@@ -171,7 +172,7 @@ def backward_pass(subject: Subject) -> Answer:
             longest, way = len(below) + 1, f"the derivative at block {number}"
     transport = intervene(on)
     for probe in (*transport.probes, *transport.late):
-        below = probe.reached
+        below = probe.reached(resolution(on))
         hops = [block for block in below if block < probe.block - 1]
         if hops and not probe.leaked and probe.block in on.hidden and len(below) > longest:
             longest, way = len(below), f"the weights of block {probe.block}"

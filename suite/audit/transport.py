@@ -28,6 +28,8 @@ from creditbench.suite.learner import Learner
 from creditbench.suite.seeds import generator
 
 FAINT = 1e-6  # of a change that flips none
+ROUNDING = 1e-13  # of one that does no more than rounding does
+PLAIN = 1e-3  # effects beyond it are no rounding
 ROOM = 8  # directions that must be left, or no change is tried
 SETTLED = (
     1e-13  # directions in which the activities are shorter than this, next to the longest, count as none
@@ -64,9 +66,8 @@ class Probe:
     changes: dict[int, float]
     leaked: bool = False
 
-    @property
-    def reached(self) -> list[int]:
-        return [number for number, change in self.changes.items() if change > THRESHOLD]
+    def reached(self, threshold: float) -> list[int]:
+        return [number for number, change in self.changes.items() if change > threshold]
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,16 @@ def _flipping_none(change: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """Rows made smaller where a weight would change its sign: each stays orthogonal to what it was."""
     share = torch.stack([weight.abs() for weight in weights]).amin(0) / change.abs().clamp_min(1e-300)
     return change * (0.5 * share.flatten(2).amin(-1)).clamp_max(1).view(1, -1, *(1,) * (change.dim() - 2))
+
+
+def resolution(on: Bench) -> float:
+    """The change of an update from which on weights have been read.
+
+    A rule that divides small differences (node perturbation) amplifies rounding: what counts is a hundred
+    times what a change does that is itself no more than rounding."""
+    if not THRESHOLD < intervene(on).largest < PLAIN:
+        return THRESHOLD
+    return max(THRESHOLD, 100 * intervene(on, ROUNDING).largest)
 
 
 def reads_values(on: Bench) -> bool:
@@ -304,6 +315,7 @@ def weight_transport(subject: Subject) -> Answer:
     that is still too much, the weights are changed within the last step, in the midst of the relaxation, as
     early as the activities that follow leave room, and only "yes" can come of it. Where the first thing to
     differ is what the changed weights hand up, the change was not silent, and the verdict is undetermined.
+    An effect of less than 1e-3 must be a hundred times that of a change of 1e-13, which is rounding.
 
     Biases are left alone: a bias is met by the constant 1 and has no silent direction, and being a neuron's
     own and no synapse it carries nothing back; gains of normalisation likewise. Learned tensors of the
@@ -312,7 +324,7 @@ def weight_transport(subject: Subject) -> Answer:
     found = intervene(on)
     if not found.learning:
         return NO_CREDIT
-    if found.largest > THRESHOLD:
+    if found.largest > resolution(on):
         if not reads_values(on):
             return Answer("no", found.largest, "it reads signs alone: see sign_transport")
         return Answer("yes", found.largest, _ways(found.seen))
@@ -328,7 +340,7 @@ def sign_transport(subject: Subject) -> Answer:
     found = intervene(on)
     if not found.learning:
         return NO_CREDIT
-    if found.largest > THRESHOLD:
+    if found.largest > resolution(on):
         if not reads_values(on):
             return Answer("yes", found.largest, _ways(found.seen))
         return Answer("not applicable", None, "it reads whole weights: see weight_transport")

@@ -148,6 +148,37 @@ class ForwardGradient(LearningRule):
 
 
 @dataclass(frozen=True)
+class NodePerturbation(LearningRule):
+    """Noise ξ of size σ at every unit, and the change of the loss that it makes: ΔW = (C' - C) / σ² ξ hᵀ."""
+
+    name: ClassVar[str] = "node-perturbation-draft"
+    source: ClassVar[str] = "Werfel, Xie & Seung (2005). Neural Computation 17, 2699-2718"
+    sigma: float = 1e-3
+
+    def run(self, network: Network, x: Tensor, noise: list[Tensor] | None) -> tuple[list[Tensor], Tensor]:
+        """The inputs of all blocks, and the output."""
+        inputs = []
+        for number, block in enumerate(network.blocks):
+            inputs.append(x)
+            a = block.preactivate(x)
+            x = block.activate(a if noise is None else a + noise[number]).output
+        return inputs, x
+
+    def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
+        samples = batch.targets.shape[1]
+        noise = [
+            self.sigma * context.noise.normal(samples, *block.preactivation_shape) for block in network.blocks
+        ]
+        inputs, before = self.run(network, batch.inputs, None)
+        _, after = self.run(network, batch.inputs, noise)
+        wanted = context.loss.wanted(before, batch.targets)
+        cost = [-(wanted * torch.log_softmax(output, -1)).sum(-1) for output in (before, after)]
+        reward = (cost[1] - cost[0]) / self.sigma**2 / samples  # [seed, batch]
+        for block, h, xi in zip(network.blocks, inputs, noise, strict=True):
+            yield block, block.synaptic_update(h, reward.view(*reward.shape, *(1,) * (xi.dim() - 2)) * xi)
+
+
+@dataclass(frozen=True)
 class BinaryWeights(Chain):
     """Feedback alignment for a network that is used through the signs of its weights."""
 

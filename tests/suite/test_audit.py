@@ -13,6 +13,7 @@ from cheating_rules import (
     CopyKeeper,
     FirstWeights,
     HiddenAutograd,
+    NodePerturbation,
     SecretTranspose,
     Settling,
     SignReader,
@@ -137,6 +138,13 @@ def test_where_no_direction_is_left_and_nothing_shows_the_verdict_stays_open() -
     assert "no direction" in found.reason
 
 
+def test_a_rule_that_amplifies_rounding_is_not_accused() -> None:
+    asked = subject(NodePerturbation(sigma=1e-7))
+    assert intervene(bench(asked)).largest > THRESHOLD
+    assert weight_transport(asked).verdict == "no"
+    assert backward_pass(asked).verdict == "no"
+
+
 def test_weights_that_act_forwards_through_their_signs_cannot_be_changed_silently() -> None:
     found = weight_transport(subject(BinaryWeights()))
     assert found.verdict == "undetermined"
@@ -186,7 +194,7 @@ def test_a_changed_derivative_reaches_all_blocks_below_through_a_chain_and_none_
 def test_a_network_without_named_synapses_is_refused_with_a_sentence() -> None:
     def network(**choices: object) -> Network:
         made = subject(FeedbackAlignment()).network()
-        return made.bind([{"kernel": p for p in block.parameters.values()} for block in made.blocks])
+        return made.bind([{"kernel": block.weight} for block in made.blocks])
 
     with pytest.raises(CreditbenchError, match="no parameter called 'weight'"):
         whole.audit(dataclasses.replace(subject(FeedbackAlignment()), network=network))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from awkward_rules import IncrementalPredictiveCoding, KolenPollack
-from cheating_rules import ForwardGradient, Oja
+from cheating_rules import ForwardGradient, NodePerturbation, Oja
 
 from creditbench.suite import registry
 from creditbench.suite.audit import bench, locking, transport
@@ -57,7 +57,10 @@ def test_a_built_in_rule_is_found_to_need_what_its_equations_say(name: str) -> N
     assert measured(asked) == structural(BUILT_IN[name])
 
 
-@pytest.mark.parametrize("rule", [KolenPollack(), IncrementalPredictiveCoding(), ForwardGradient(), Oja()])
+IN_DRAFT = (KolenPollack(), IncrementalPredictiveCoding(), ForwardGradient(), NodePerturbation(), Oja())
+
+
+@pytest.mark.parametrize("rule", IN_DRAFT)
 def test_a_draft_is_found_to_need_what_its_equations_say(rule: LearningRule) -> None:
     assert measured(subject(rule)) == structural(DRAFTS[rule.name])
 
