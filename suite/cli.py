@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from creditbench.suite.commands import audit, check, list_names, run, show, tune
+from creditbench.suite.commands import audit, challenge, check, list_names, run, show, stability, tune
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, show, list_names, check, audit, tune)
+COMMANDS = (run, show, list_names, check, audit, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

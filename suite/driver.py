@@ -146,8 +146,8 @@ def _groups(
     """The work that is left of a cell, and the runs that need none.
 
     A record that cannot be read is neither: it is left as it lies and named."""
-    code = fingerprint(_files(cell.origin), torch.__version__)
-    measuring = fingerprint(_files(cell.origin), torch.__version__, MEASURING)
+    code = fingerprint(files_of(cell.origin), torch.__version__)
+    measuring = fingerprint(files_of(cell.origin), torch.__version__, MEASURING)
     done: list[Run] = []
     missing: list[Spec] = []
     previous = {}
@@ -172,9 +172,9 @@ def _groups(
         for start in range(0, len(specs), size):
             own = tuple(specs[start : start + size])
             groups.append(
-                Group("train", own, cell.origin, device.type, code, cell.recipe, previous)
+                Group("train", own, cell.origin, device.type, code, cell.recipe, previous, cell.tuning)
                 if specs is replayed
-                else Group("train", own, cell.origin, device.type, code, cell.recipe)
+                else Group("train", own, cell.origin, device.type, code, cell.recipe, None, cell.tuning)
             )
     try:
         cost = store.get_cost(cell.specs[0], machine(device))
@@ -212,7 +212,7 @@ def _weights(cell: Planned) -> float:
     return sum(math.prod(b.input_shape) * math.prod(b.preactivation_shape) for b in blocks)
 
 
-def _files(origin: Origin) -> list[Path]:
+def files_of(origin: Origin) -> list[Path]:
     """The files that define a cell's task, network and rule."""
     found = [registry.source_file("task", origin.task), registry.source_file("network", origin.network)]
     if isinstance(origin.rule, str):

@@ -23,6 +23,7 @@ BYSTANDERS = {
     "creditbench.suite.meters.alignment",
     "creditbench.suite.phases",
     "creditbench.suite.record",
+    "creditbench.suite.seal",
     "creditbench.suite.specification",
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditbench.suite import recipes
 from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.record import OPERATIONS, PHASES, Cost, Run
@@ -31,6 +32,7 @@ MEASURED_COLUMNS = (
     "step_seconds", "inference_seconds_per_sample", "latency_seconds", "peak_bytes", "parameters",
     "learned_parameters", "train_macs_per_sample", "inference_macs_per_sample", "peak_process_bytes",
     "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
+    "critical_path_macs", "pipeline_interval_macs",
     "step_joules", "joules_source",
 )  # fmt: skip
 MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
@@ -49,6 +51,7 @@ COST_COLUMNS = (
 KEY_COLUMNS = ("cell", "key", "machine", "cost_machine", "cost_device")  # whose cost stands in the row
 ENERGY_TABLE = "cmos45-fp32"  # what the energy columns are modelled with
 PROVENANCE_COLUMNS = ("device", "recipe", "creditbench", "torch", "commit", "finished")
+TUNING_COLUMNS = ("track", "tuning_trials", "tuning_seconds", "tuning_macs")  # of the settings, per cell
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -82,18 +85,25 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             runs.append(record)
         elif isinstance(record, Cost):
             costs.setdefault(record.spec.cell, {})[record.machine] = record
-    columns = [*RUN_COLUMNS, *CURVE_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
+    columns = [
+        *RUN_COLUMNS,
+        *CURVE_COLUMNS,
+        *COST_COLUMNS,
+        *KEY_COLUMNS,
+        *PROVENANCE_COLUMNS,
+        *TUNING_COLUMNS,
+    ]
     references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
     rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
     frame = pd.DataFrame(rows, columns=columns)
     integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
                 "parameters", "learned_parameters", "task_version", "protocol", "steps",
-                "epochs_to_target", "steps_to_target", "peak_process_bytes",
+                "epochs_to_target", "steps_to_target", "peak_process_bytes", "tuning_trials",
                 "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes",
                 *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS)]  # fmt: skip
     words = {"uncounted_operations", "energy_table", "joules_source"}
     floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds", "target_score",
-              "seconds_to_target", "energy_to_target_pj",
+              "seconds_to_target", "energy_to_target_pj", "tuning_seconds", "tuning_macs",
               *(set(COST_COLUMNS) - set(integers) - words)]  # fmt: skip
     frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
     order = ["task", "network", "rule", "cell", "seed"]
@@ -110,6 +120,10 @@ def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, 
     for name in ("machine", *PROVENANCE_COLUMNS):
         value = run.provenance.get(name)
         row[name] = None if value is None else str(value)
+    row["track"] = recipes.track(row["recipe"])
+    told = run.provenance.get("tuning")
+    if isinstance(told, Mapping):
+        row |= {f"tuning_{key}": told.get(key) for key in recipes.COST}
     if costs:
         home = row["machine"]
         cost = costs[home] if home in costs else costs[min(costs)]

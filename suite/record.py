@@ -97,6 +97,8 @@ class Cost:
     cuda_peak_reserved_bytes: int | None = None  # [B]
     # By phase of a step (forward, credit, update), and for inference: kind of operation -> number per sample.
     operations: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    critical_path_macs: float | None = None  # per sample: the longest chain of dependent work in a step
+    pipeline_interval_macs: float | None = None  # per sample: between batches when they overlap
     coverage: float | None = None  # share of output elements of a step whose operators are priced
     inference_coverage: float | None = None
     step_joules: float | None = None  # [J] measured, not modelled

@@ -17,7 +17,7 @@ from creditbench.suite.audit.locality import passes, synapse_locality
 from creditbench.suite.audit.question import Answer, Question, Subject
 from creditbench.suite.fingerprint import fingerprint
 from creditbench.suite.learner import build_network
-from creditbench.suite.plan import checked, load_rule, load_task, make_rule
+from creditbench.suite.plan import checked, load_rule, load_task, make_rule, own_choices
 from creditbench.suite.provenance import provenance
 from creditbench.suite.record import Audit, Audited, Finding
 from creditbench.suite.specification import format_label, parse_label
@@ -105,7 +105,8 @@ def subject_of(rule: str, task: str, network: str) -> tuple[Subject, list[Path]]
 
     def build(**choices: Any) -> Network:
         checked(builder, f"network '{own}'", choices)
-        return build_network(the_task, label, builder, {**options, **choices}, [0], torch.device("cpu"))
+        asked = {**own_choices(kind, builder, network), **options, **choices}
+        return build_network(the_task, label, builder, asked, [0], torch.device("cpu"))
 
     found = (
         registry.source_file("task", task),

@@ -16,6 +16,7 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
 from creditbench.suite.counting.operations import count_operations
+from creditbench.suite.counting.pipeline import stages
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.plan import load_rule
 from creditbench.suite.specification import Spec
@@ -150,7 +151,9 @@ def test_counting_the_operations_of_a_step_of_bp_costs_few_steps(
     batch = next(Batches(task, task.read().train, [0], 128).epoch())
 
     def counted() -> None:
-        with count_operations(parameters=own.tensors().values()):
+        with count_operations(
+            parameters=own.tensors().values(), samples=128, stages=stages(own.network, own.state)
+        ):
             own.step(batch)
 
     found = in_turns({"counted": counted, "plain": lambda: own.step(batch)}, rounds=30)
