@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from creditbench.suite.commands import (
+    audit,
     challenge,
     check,
     doctor,
@@ -20,7 +21,7 @@ from creditbench.suite.commands import (
 )
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, plan, show, why, doctor, list_names, check, tune, stability, challenge)
+COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from creditbench.suite.api import planned
+from creditbench.suite.audit.audit import AUDITING, subject_of
 from creditbench.suite.driver import files_of
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.fingerprint import MEASURING, fingerprint
 from creditbench.suite.plan import load_task
 from creditbench.suite.provenance import digest
-from creditbench.suite.record import Cost, Run
-from creditbench.suite.specification import Spec
+from creditbench.suite.record import Audit, Cost, Run
+from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.standing import MEANING, judge
 from creditbench.suite.store import RECORD, SUPERSEDED, Store, read
 from creditbench.suite.stored import Known, by_cell, cells_of
@@ -85,21 +87,23 @@ def examine(folder: Path, suite: str | None = None, rules: Sequence[str] = ()) -
     suite: also what it lacks of this suite. rules: FILE.py:CLASS of rules that are not installed."""
     store, told = Store(folder), Examination(str(folder))
     known = Known.of(rules, suite)
-    runs, costs = _read_all(store, told)
-    _misplaced(runs, store, told)
-    _misplaced(costs, store, told)
+    runs, costs, audits = _read_all(store, told)
+    for records in (runs, costs, audits):
+        _misplaced(records, store, told)
     _beside_records(runs, store, told)
     right = {path: run for path, run in runs.items() if path == store.path(run)}
     _code(right, costs, known, store, told)
+    _audits(audits, store, told)
     _predictions_and_data(right, known, store, told)
     if suite is not None:
         _missing(suite, right, costs, known, store, told)
     return told
 
 
-def _read_all(store: Store, told: Examination) -> tuple[dict[Path, Run], dict[Path, Cost]]:
+def _read_all(store: Store, told: Examination) -> tuple[dict[Path, Run], dict[Path, Cost], dict[Path, Audit]]:
     runs: dict[Path, Run] = {}
     costs: dict[Path, Cost] = {}
+    audits: dict[Path, Audit] = {}
     for path in store.paths():
         try:
             record = read(path)
@@ -108,10 +112,12 @@ def _read_all(store: Store, told: Examination) -> tuple[dict[Path, Run], dict[Pa
             continue
         if isinstance(record, Run):
             runs[path] = replace(record, curve=(), alignment=())  # what is not looked at fills the memory
-        else:
+        elif isinstance(record, Cost):
             costs[path] = record
+        else:
+            audits[path] = record
     told.runs, told.costs = len(runs), len(costs)
-    return runs, costs
+    return runs, costs, audits
 
 
 def _misplaced(records: dict[Path, Any], store: Store, told: Examination) -> None:
@@ -187,6 +193,22 @@ def _code(
             told.found(
                 "code", _place([cost.spec], seeds=False), words, known.command([cost.spec], told.folder)
             )
+
+
+def _audits(audits: dict[Path, Audit], store: Store, told: Examination) -> None:
+    """Audits of other code; those of rules that are not installed cannot be checked."""
+    for path, audit in audits.items():
+        spec = audit.spec
+        rule = format_label(spec.rule, spec.hyperparameters)
+        try:
+            _, files = subject_of(rule, spec.task, spec.network)
+        except CreditbenchError as error:
+            told.unchecked.append(f"the code of the audit of {rule}: {error}")
+            continue
+        if fingerprint(files, torch.__version__, AUDITING) != audit.fingerprint:
+            words = ["creditbench", "audit", rule, "--task", spec.task, "--network", spec.network]
+            command = shlex.join([*words, "--results", told.folder])
+            told.found("code", _below(path, store), "it was audited under other code", command)
 
 
 def _predictions_and_data(runs: dict[Path, Run], known: Known, store: Store, told: Examination) -> None:

@@ -84,7 +84,7 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         if isinstance(record, Run):
             rows.append(_row(record))
-        else:
+        elif isinstance(record, Cost):
             costs.add(record)
     columns = [
         *RUN_COLUMNS,

@@ -161,12 +161,12 @@ def _cell(
     kind = load_rule(label)
     own_network = registry.own_name(builder)
     chosen = recipe(kind.name, the_task.name, own_network, (own_recipes,) if own_recipes else ())
-    options = _checked(builder, f"network '{own_network}'", options)
+    options = checked(builder, f"network '{own_network}'", options)
     choices = own_choices(kind, builder, network) | {
         key: value for key, value in chosen.network_choices.items() if key not in parse_label(network)[1]
     }
-    choices = _checked(builder, f"network '{own_network}'", choices)
-    settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
+    choices = checked(builder, f"network '{own_network}'", choices)
+    settings = checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
     by_hand = bool(given) or (rate is not None and not kind.own_step_size)
     if kind.own_step_size:
         rate = None
@@ -220,7 +220,7 @@ def make_rule(kind: type[LearningRule], settings: Mapping[str, Any]) -> Learning
         raise CreditbenchError(f"Rule '{kind.name}' refuses {dict(settings)}: {error}.") from error
 
 
-def _checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that exist, of the type their default has; those equal to the default are left out."""
     defaults = {
         name: parameter.default

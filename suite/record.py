@@ -1,12 +1,13 @@
 """What happened: records as plain, strict, versioned JSON. No torch here.
 
-A run record holds one trained seed, a cost record what a cell costs on one machine. Records are
-data: they are parsed strictly, never executed, and escaped wherever they are shown. What was not
-measured is null, never 0.
+A run record holds one trained seed, a cost record what a cell costs on one machine, an audit record what a
+rule was found to need. Records are data: they are parsed strictly, never executed, and escaped wherever
+they are shown. What was not measured is null, never 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,7 +17,14 @@ from typing import Any, Literal
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.schema import SCHEMA, NewerSchema, upgrade
-from creditbench.suite.specification import LARGEST, Spec, check_types, shortened
+from creditbench.suite.specification import (
+    LARGEST,
+    PROTOCOL,
+    Spec,
+    canonical_json,
+    check_types,
+    shortened,
+)
 
 # What is counted (see docs/protocol.md): the names in `Cost.operations`.
 OPERATIONS = (
@@ -26,6 +34,8 @@ OPERATIONS = (
 )  # fmt: skip
 PHASES = ("forward", "credit", "update")  # of a training step
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
+VERDICTS = ("yes", "no", "not applicable", "undetermined")
+LOCALITIES = ("own", "block", "broadcast", "other-blocks")
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
 
@@ -105,12 +115,63 @@ class Cost:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Run | Cost
+@dataclass(frozen=True)
+class Audited:
+    """Whom an audit asked: a variant of a rule on a network, built for a task."""
+
+    task: str
+    task_version: int
+    network: str
+    rule: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # other than the defaults
+    protocol: int = PROTOCOL
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def key(self) -> str:
+        """The identity of an audit: 12 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Audited:
+        """The inverse of `asdict`. Raises CreditbenchError or TypeError for what is none."""
+        audited = cls(**data)
+        check_types(audited)
+        return audited
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An answer of the audit; "yes" is the objection."""
+
+    verdict: str
+    intervention: str  # how it was found out, in one line
+    evidence: float | str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a rule needs, found out by intervention, once per variant and network."""
+
+    spec: Audited
+    bench: str  # the network on which the structural questions were asked
+    findings: Mapping[str, Finding]  # by the question's key
+    passes: float | None = None  # of a sample's signals across the network in one step
+    synapse_locality: str | None = None  # own, block, broadcast or other-blocks; None where it cannot be told
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Run | Cost | Audit
+KINDS: Mapping[str, type[Record]] = {"run": Run, "cost": Cost, "audit": Audit}
 
 
 def to_json(record: Record) -> str:
     """Strict JSON: a float that is not finite becomes null."""
-    kind = "run" if isinstance(record, Run) else "cost"
+    kind = next(name for name, own in KINDS.items() if isinstance(record, own))
     data = {"schema": SCHEMA, "kind": kind, "key": record.spec.key, **asdict(record)}
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -124,7 +185,10 @@ def from_json(text: str, where: str) -> Record:
         data = upgrade(data)
         kind = data.pop("kind")
         del data["schema"]
-        key, spec = data.pop("key"), Spec.from_dict(data.pop("spec"))
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"its kind is {shortened(kind)}, not {', '.join(KINDS)}")
+        key = data.pop("key")
+        spec: Any = (Audited if kind == "audit" else Spec).from_dict(data.pop("spec"))
         if key != spec.key:
             raise ValueError("its key does not match its specification: it was edited by hand")
         record: Record
@@ -148,7 +212,12 @@ def from_json(text: str, where: str) -> Record:
             for name, counts in record.operations.items():
                 _check_numbers(f"operations, {name}", counts)
         else:
-            raise ValueError(f"its kind is {shortened(kind)}, not run or cost")
+            findings = {name: Finding(**item) for name, item in data.pop("findings").items()}
+            for finding in findings.values():
+                _check_finding(finding)
+            record = Audit(spec=spec, findings=findings, **data)
+            if record.synapse_locality not in (None, *LOCALITIES):
+                raise ValueError(f"its synapse_locality is none of {', '.join(LOCALITIES)}")
         check_types(record)
         return record
     except NewerSchema as error:
@@ -169,7 +238,11 @@ def _refuse(word: str) -> Any:
 
 
 _STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
-_KNOWN = {"run": Run.__dataclass_fields__.keys(), "cost": Cost.__dataclass_fields__.keys()}
+_KNOWN = {
+    "run": Run.__dataclass_fields__.keys(),
+    "cost": Cost.__dataclass_fields__.keys(),
+    "audit": Audit.__dataclass_fields__.keys(),
+}
 _POINT = itemgetter("epoch", "validation_score", "validation_loss", "train_seconds")
 _ALIGNED = itemgetter("epoch", "cosine", "norm_ratio")
 _NUMBER: set[type] = {int, float, type(None)}
@@ -222,6 +295,18 @@ def _check_numbers(name: str, numbers: Any) -> None:
     for value in numbers.values():
         if type(value) not in _NUMBER or (type(value) is int and not -LARGEST < value < LARGEST):
             raise ValueError(f"'{name}' holds {shortened(value)}, no number")
+
+
+def _check_finding(finding: Finding) -> None:
+    """Refuses, as CreditbenchError or ValueError, what is no answer."""
+    check_types(finding)
+    if finding.verdict not in VERDICTS:
+        raise ValueError(f"the verdict '{finding.verdict}' is none of {', '.join(VERDICTS)}")
+    evidence = finding.evidence
+    if isinstance(evidence, bool) or not (evidence is None or isinstance(evidence, str | int | float)):
+        raise ValueError(f"the evidence {evidence!r} is neither a number nor a sentence")
+    if isinstance(evidence, float) and not math.isfinite(evidence):
+        raise ValueError(f"the evidence is {evidence}")
 
 
 def _finite(value: Any) -> Any:

@@ -3,6 +3,7 @@
     DIR/task/network/rule/seed-0-<key>.json       one trained seed
     DIR/task/network/rule/seed-0-<key>.npz        its test predictions (last epoch, best epoch)
     DIR/task/network/rule/cost-<cell>-<machine>.json
+    DIR/task/network/rule/audit-<key>.json        what a variant of the rule needs on a variant of the network
     DIR/task/network/rule/seed-0-<key>.same-<fingerprint>.json   replayed under newer code: still valid
     DIR/code/<fingerprint>.json                    the modules that a fingerprint is made of
     DIR/superseded/...                             what a newer result replaced
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import Cost, Record, Run, from_json, to_json
+from creditbench.suite.record import Audit, Audited, Cost, Record, Run, from_json, to_json
 from creditbench.suite.specification import Spec
 
 SUPERSEDED = "superseded"
@@ -39,10 +40,11 @@ class Store:
 
     def path(self, record: Record) -> Path:
         """Where a record belongs."""
-        spec = record.spec
         if isinstance(record, Run):
-            return self.run_path(spec)
-        return self.cost_path(spec, record.machine)
+            return self.run_path(record.spec)
+        if isinstance(record, Audit):
+            return self.audit_path(record.spec)
+        return self.cost_path(record.spec, record.machine)
 
     def run_path(self, spec: Spec) -> Path:
         return self._place(spec) / f"seed-{spec.seed}-{spec.key}.json"
@@ -50,7 +52,10 @@ class Store:
     def cost_path(self, spec: Spec, machine: str) -> Path:
         return self._place(spec) / f"cost-{spec.cell}-{_safe(machine)}.json"
 
-    def _place(self, spec: Spec) -> Path:
+    def audit_path(self, spec: Audited) -> Path:
+        return self._place(spec) / f"audit-{spec.key}.json"
+
+    def _place(self, spec: Spec | Audited) -> Path:
         parts = (spec.task, spec.network.partition(":")[0], spec.rule)
         return self.folder.joinpath(*(_safe(part) for part in parts))
 
@@ -82,6 +87,11 @@ class Store:
         path = self.cost_path(spec, machine)
         record = read(path) if path.exists() else None
         return record if isinstance(record, Cost) else None
+
+    def get_audit(self, spec: Audited) -> Audit | None:
+        path = self.audit_path(spec)
+        record = read(path) if path.exists() else None
+        return record if isinstance(record, Audit) else None
 
     def is_valid(self, run: Run, fingerprint: str) -> bool:
         """Whether a run's result is known to be what the code of this fingerprint gives."""
@@ -158,7 +168,9 @@ class Store:
                 os.replace(old, attic / old.name.replace(path.stem, f"{path.stem}.{number}", 1))
 
 
-RECORD = re.compile(r"(seed-[0-9]{1,18}-[0-9a-f]{12}|cost-[0-9a-f]{12}-[A-Za-z0-9._=-]+)\.json")
+RECORD = re.compile(
+    r"(seed-[0-9]{1,18}-[0-9a-f]{12}|cost-[0-9a-f]{12}-[A-Za-z0-9._=-]+|audit-[0-9a-f]{12})\.json"
+)
 MOST_BYTES = 64 * 2**20  # of one record; a learning curve of 100,000 epochs is a quarter of it
 
 

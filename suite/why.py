@@ -13,7 +13,7 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.fingerprint import MEASURING, fingerprint, modules
 from creditbench.suite.plan import Planned
 from creditbench.suite.provenance import machine
-from creditbench.suite.record import Run
+from creditbench.suite.record import Audited, Run
 from creditbench.suite.specification import Spec
 from creditbench.suite.standing import MEANING, Standing, Verdict, changed, nearest, stand, stand_cost
 from creditbench.suite.store import Store, read
@@ -93,6 +93,8 @@ def stored_specs(store: Store, place: str) -> list[Spec]:
             spec = read(path).spec
         except CreditbenchError:
             continue  # `doctor` names it
+        if isinstance(spec, Audited):
+            continue
         if len(parts) < 2 or parts[1] in (spec.network, spec.network.partition(":")[0]):
             found.setdefault(spec.key, spec)
     if not found:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite import registry
+from creditbench.suite.audit.question import Subject
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task
 
@@ -40,6 +41,12 @@ def toy_batch(
 
 def network(task: Task, name: str = "mlp", seeds: Sequence[int] = (0,), **options: Any) -> Network:
     return build_network(task, name, registry.load("network", name), options, seeds, CPU)
+
+
+def subject(rule: LearningRule, name: str = "mlp") -> Subject:
+    """Whom the audit asks: a rule on a network for images of 8 x 8 in three classes."""
+    task = toy_task((1, 8, 8))
+    return Subject(rule, task, lambda **choices: network(task, name, **choices))
 
 
 def learner(

@@ -16,6 +16,7 @@ import pytest
 from creditbench.suite.api import execute
 from creditbench.suite.cli import main
 from creditbench.suite.doctor import Finding, examine
+from creditbench.suite.record import Audit, Audited
 from creditbench.suite.store import Store
 
 
@@ -281,3 +282,14 @@ def test_findings_fail_the_command_and_can_be_had_as_json(
     assert [found["kind"] for found in told["findings"]] == ["ended"]
     assert main(["doctor", str(folder / "none")]) == 1
     assert "There is no folder" in capsys.readouterr().err
+
+
+def test_an_audit_of_other_code_is_named_with_the_command_that_renews_it(tmp_path: Path) -> None:
+    spec = Audited("digits", 1, "mlp", "dfa", {"feedback_scale": 2.0})
+    Store(tmp_path).put(Audit(spec, bench="3 blocks", findings={}, fingerprint="0" * 12))
+    (finding,) = [found for found in examine(tmp_path).findings if found.kind == "code"]
+    assert finding.command is not None
+    assert finding.command.startswith("creditbench audit dfa:feedback_scale=2.0 --task digits --network mlp")
+    path = next(tmp_path.rglob("audit-*.json"))
+    path.rename(path.with_name("audit-0123456789ab.json"))
+    assert "misplaced" in {found.kind for found in examine(tmp_path).findings}

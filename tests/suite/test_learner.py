@@ -11,7 +11,7 @@ from torch import Tensor
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import Digest, build_network, deviation
-from creditbench.suite.plan import load_rule
+from creditbench.suite.plan import load_rule, own_choices
 from creditbench.suite.types import (
     Batch,
     Block,
@@ -31,7 +31,8 @@ SHAPE = (1, 8, 8)
 def steps(rule: str, name: str, seeds: list[int], rates: list[float] | None = None) -> dict[str, Tensor]:
     """Three steps on batches that depend on the seed alone."""
     kind = load_rule(rule)
-    task, options = toy_task(SHAPE), {"width": 6, **kind.network_choices}
+    task = toy_task(SHAPE)
+    options = {"width": 6, **own_choices(kind, registry.load("network", name), name)}
     if reason := kind().supports(network(task, name, **options), task):
         pytest.skip(reason)
     if len(seeds) > 1 and not kind.together:

@@ -11,7 +11,7 @@ from records import run, spec
 
 from creditbench.suite import schema
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import from_json, to_json
+from creditbench.suite.record import Cost, Run, from_json, to_json
 from creditbench.suite.schema import SCHEMA, UPGRADES, NewerSchema, upgrade
 from creditbench.suite.store import Store, read
 
@@ -26,9 +26,11 @@ def test_every_older_schema_has_its_upgrade() -> None:
 
 def test_records_of_the_first_schema_are_read() -> None:
     one, cost = read(FIRST_RUN), read(FIRST_COST)
+    assert isinstance(one, Run)
+    assert isinstance(cost, Cost)
     assert (one.spec.key, cost.spec.cell) == ("ddec4180ed48", "ed10cbc620ed")
-    assert getattr(one, "score") == pytest.approx(0.9833333333333333)  # noqa: B009, a Run among Records
-    assert getattr(cost, "train_macs_per_sample") == 237056.0  # noqa: B009
+    assert one.score == pytest.approx(0.9833333333333333)
+    assert cost.train_macs_per_sample == 237056.0
 
 
 def test_upgrades_are_applied_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
