@@ -30,5 +30,5 @@ RULES = {
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
     "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
-    "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
+    "sigprop": "creditbench.baselines.rules.sigprop.rule:SignalPropagation",
 }

@@ -1,0 +1,171 @@
+"""Local losses of signal propagation, in closed form: derivatives by both streams.
+
+A contrastive loss compares each sample with the targets of the whole batch. Its logits y_ij say how
+alike h_i and target j are (`SIMILARITIES`), and T_ij is sample i's share of positive targets (`POSITIVES`):
+
+    L = 1/batch Σ_i n_i Σ_j -T_ij log softmax_j(y_i)        ∂L/∂y_ij = n_i (softmax_j(y_i) - T_ij) / batch
+
+h is [seed, batch, units], t [seed, rows, units], y and T [seed, batch, rows]. A row that stands for
+`members` equal targets has their number as a factor in the softmax. Each function returns ∂L/∂h and ∂L/∂t.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from creditbench.baselines.rules.sigprop.rows import Rows
+from creditbench.suite.types import Noise
+
+Slopes = tuple[Tensor, Tensor]  # by h and by t
+Logits = tuple[Tensor, Callable[[Tensor], Slopes]]  # y, and from ∂L/∂y to ∂L/∂h and ∂L/∂t
+
+
+# ----------------------------------------------------------------------------- similarities
+
+
+def dot(h: Tensor, t: Tensor, temperature: float) -> Logits:
+    """y = h·t / sqrt(units)."""
+    scale = h.shape[-1] ** -0.5
+
+    def slopes(change: Tensor) -> Slopes:
+        change = scale * change
+        return change @ t, change.mT @ h
+
+    return scale * (h @ t.mT), slopes
+
+
+def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> Logits:
+    """y = cos(h, t) / temperature."""
+    h_unit, t_unit = normalize(h, dim=-1), normalize(t, dim=-1)
+
+    def slopes(change: Tensor) -> Slopes:
+        change = change / temperature
+        return _turned(change @ t_unit, h_unit, h), _turned(change.mT @ h_unit, t_unit, t)
+
+    return (h_unit @ t_unit.mT) / temperature, slopes
+
+
+def distance(h: Tensor, t: Tensor, temperature: float) -> Logits:
+    """y = -|h - t|² / 2 sqrt(units). |h|² is the same for all targets and falls out of the softmax."""
+    scale = h.shape[-1] ** -0.5
+
+    def slopes(change: Tensor) -> Slopes:
+        change = scale * change
+        return change @ t, change.mT @ h - change.sum(1).unsqueeze(-1) * t
+
+    return scale * (h @ t.mT - 0.5 * t.square().sum(-1).unsqueeze(1)), slopes
+
+
+SIMILARITIES: Mapping[str, Callable[[Tensor, Tensor, float], Logits]] = {
+    "dot": dot,
+    "cosine": cosine_similarity,
+    "distance": distance,
+}
+
+
+def _turned(change: Tensor, unit: Tensor, vector: Tensor) -> Tensor:
+    """A derivative by vector / |vector| as one by the vector: what would stretch it falls out."""
+    length: Tensor = vector.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    return (change - unit * (change * unit).sum(-1, keepdim=True)) / length
+
+
+# ----------------------------------------------------------------------------- positives
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a loss may ask for besides the two streams."""
+
+    rows: Rows
+    incoming: Callable[[], Tensor]  # the targets as they came in from below, [seed, rows, units]
+    similarity: Callable[[Tensor, Tensor, float], Logits]
+    temperature: float
+    k: int
+    noise: Noise
+
+    def compare(self, h: Tensor, t: Tensor) -> Logits:
+        return self.similarity(h, t, self.temperature)
+
+
+def one_at_random(terms: Terms) -> Tensor:
+    """One target of the own class."""
+    return terms.rows.drawn(terms.noise)
+
+
+def nearest(terms: Terms) -> Tensor:
+    """The k of the batch's targets that came in most alike to the own one, in equal shares: first the own,
+    then others of the class, then, where k asks for more than the class has, those of other classes."""
+    rows, k = terms.rows, min(terms.k, terms.rows.labels.shape[1])
+    if k == 1:
+        return rows.mine
+    incoming = terms.incoming()
+    alike, _ = terms.compare(incoming, incoming)  # [seed, rows, rows]
+    span = 1 + alike.amax((-1, -2), keepdim=True) - alike.amin((-1, -2), keepdim=True)
+    alike = alike + span * rows.kin
+    alike.diagonal(dim1=-2, dim2=-1).add_(span.squeeze(-1))
+    order = alike.argsort(stable=True, dim=-1, descending=True)
+    members = rows.members.expand_as(alike).gather(-1, order)
+    taken = (k - members.cumsum(-1) + members).clamp_min(0).minimum(members)
+    shares = torch.zeros_like(alike).scatter_(-1, order, taken / k)
+    return rows.mine @ shares
+
+
+# ----------------------------------------------------------------------------- losses
+
+Loss = Callable[[Tensor, Tensor, Terms], Slopes]
+
+
+def contrastive(positives: Callable[[Terms], Tensor]) -> Loss:
+    """Against all targets of the batch, with n_i = 1."""
+
+    def slopes(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
+        y, pulled = terms.compare(h, t)
+        change = torch.softmax(y + terms.rows.weight, -1) - positives(terms)
+        return pulled(change / h.shape[1])
+
+    return slopes
+
+
+def max_all(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
+    """Every target of the own class counts in full, so n_i is the number of its members."""
+    y, pulled = terms.compare(h, t)
+    rows = terms.rows
+    positives = rows.positives * rows.members
+    number = positives.sum(-1, keepdim=True)
+    change = number * torch.softmax(y + rows.weight, -1) - positives
+    return pulled(change / h.shape[1])
+
+
+def input_label(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
+    """Against the classes' targets, each once, whether the batch has samples of the class or not."""
+    y, pulled = terms.compare(h, t)
+    return pulled((torch.softmax(y, -1) - terms.rows.positives) / h.shape[1])
+
+
+def l2(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
+    """|h - t|² with the own target, mean over the batch. Any constant is an optimum; an ablation."""
+    apart = 2 / h.shape[1] * (h - terms.rows.own(t))
+    return apart, -terms.rows.collect(apart)
+
+
+def cosine(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
+    """1 - cos(h, t) with the own target, mean over the batch. Any constant direction is an optimum."""
+    own = terms.rows.own(t)
+    h_unit, t_unit = normalize(h, dim=-1), normalize(own, dim=-1)
+    share = -1 / h.shape[1]
+    return _turned(share * t_unit, h_unit, h), terms.rows.collect(_turned(share * h_unit, t_unit, own))
+
+
+LOSSES: Mapping[str, Loss] = {
+    "top-k": contrastive(nearest),
+    "max-rand": contrastive(one_at_random),
+    "max-all": max_all,
+    "input-label": input_label,
+    "l2": l2,
+    "cosine": cosine,
+}
