@@ -1,12 +1,12 @@
 """Local losses of signal propagation, in closed form: derivatives by both streams.
 
-A contrastive loss compares each sample with the targets of the whole batch. Its logits y_ij say how
-alike h_i and target j are (`SIMILARITIES`), and T_ij is sample i's share of positive targets (`POSITIVES`):
+A contrastive loss compares each sample with the targets of the whole batch. Its logits y_ji say how alike
+target j and h_i are (`SIMILARITIES`), and T_ji is sample i's share of positive targets:
 
-    L = 1/batch Σ_i n_i Σ_j -T_ij log softmax_j(y_i)        ∂L/∂y_ij = n_i (softmax_j(y_i) - T_ij) / batch
+    L = 1/batch Σ_i n_i Σ_j -T_ji log softmax_j(y_i)        ∂L/∂y_ji = n_i (softmax_j(y_i) - T_ji) / batch
 
-h is [seed, batch, units], t [seed, rows, units], y and T [seed, batch, rows]. A row that stands for
-`members` equal targets has their number as a factor in the softmax. Each function returns ∂L/∂h and ∂L/∂t.
+h is [seed, batch, units], t [seed, rows, units], y and T [seed, rows, batch]. A row that stands for `members`
+equal targets has their number as a factor in the softmax. Each loss returns ∂L/∂h and ∂L/∂t.
 """
 
 from __future__ import annotations
@@ -22,50 +22,47 @@ from creditbench.baselines.rules.sigprop.rows import Rows
 from creditbench.suite.types import Noise
 
 Slopes = tuple[Tensor, Tensor]  # by h and by t
-Logits = tuple[Tensor, Callable[[Tensor], Slopes]]  # y, and from ∂L/∂y to ∂L/∂h and ∂L/∂t
+Pull = Callable[[Tensor, float], Slopes]  # (change, share): share times change at y, at h and at t
+Similarity = Callable[[Tensor, Tensor, float], tuple[Tensor, Pull]]  # (h, t, temperature) -> y, pull
 
 
 # ----------------------------------------------------------------------------- similarities
 
 
-def dot(h: Tensor, t: Tensor, temperature: float) -> Logits:
-    """y = h·t / sqrt(units)."""
+def dot(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
+    """y = t·h / sqrt(units)."""
     scale = h.shape[-1] ** -0.5
 
-    def slopes(change: Tensor) -> Slopes:
-        change = scale * change
-        return change @ t, change.mT @ h
+    def pull(change: Tensor, share: float) -> Slopes:
+        change = (share * scale) * change
+        return change.mT @ t, change @ h
 
-    return scale * (h @ t.mT), slopes
+    return scale * (t @ h.mT), pull
 
 
-def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> Logits:
-    """y = cos(h, t) / temperature."""
+def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
+    """y = cos(t, h) / temperature."""
     h_unit, t_unit = normalize(h, dim=-1), normalize(t, dim=-1)
 
-    def slopes(change: Tensor) -> Slopes:
-        change = change / temperature
-        return _turned(change @ t_unit, h_unit, h), _turned(change.mT @ h_unit, t_unit, t)
+    def pull(change: Tensor, share: float) -> Slopes:
+        change = (share / temperature) * change
+        return _turned(change.mT @ t_unit, h_unit, h), _turned(change @ h_unit, t_unit, t)
 
-    return (h_unit @ t_unit.mT) / temperature, slopes
+    return (t_unit @ h_unit.mT) / temperature, pull
 
 
-def distance(h: Tensor, t: Tensor, temperature: float) -> Logits:
-    """y = -|h - t|² / 2 sqrt(units). |h|² is the same for all targets and falls out of the softmax."""
+def distance(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
+    """y = -|t - h|² / 2 sqrt(units), less |h|², which is the same for all targets and falls out."""
     scale = h.shape[-1] ** -0.5
 
-    def slopes(change: Tensor) -> Slopes:
-        change = scale * change
-        return change @ t, change.mT @ h - change.sum(1).unsqueeze(-1) * t
+    def pull(change: Tensor, share: float) -> Slopes:
+        change = (share * scale) * change
+        return change.mT @ t, change @ h - change.sum(-1, keepdim=True) * t
 
-    return scale * (h @ t.mT - 0.5 * t.square().sum(-1).unsqueeze(1)), slopes
+    return scale * (t @ h.mT - 0.5 * t.square().sum(-1, keepdim=True)), pull
 
 
-SIMILARITIES: Mapping[str, Callable[[Tensor, Tensor, float], Logits]] = {
-    "dot": dot,
-    "cosine": cosine_similarity,
-    "distance": distance,
-}
+SIMILARITIES: Mapping[str, Similarity] = {"dot": dot, "cosine": cosine_similarity, "distance": distance}
 
 
 def _turned(change: Tensor, unit: Tensor, vector: Tensor) -> Tensor:
@@ -83,12 +80,12 @@ class Terms:
 
     rows: Rows
     incoming: Callable[[], Tensor]  # the targets as they came in from below, [seed, rows, units]
-    similarity: Callable[[Tensor, Tensor, float], Logits]
+    similarity: Similarity
     temperature: float
     k: int
     noise: Noise
 
-    def compare(self, h: Tensor, t: Tensor) -> Logits:
+    def compare(self, h: Tensor, t: Tensor) -> tuple[Tensor, Pull]:
         return self.similarity(h, t, self.temperature)
 
 
@@ -104,15 +101,14 @@ def nearest(terms: Terms) -> Tensor:
     if k == 1:
         return rows.mine
     incoming = terms.incoming()
-    alike, _ = terms.compare(incoming, incoming)  # [seed, rows, rows]
+    alike, _ = terms.compare(incoming, incoming)  # [seed, rows, rows], a column for each target asking
     span = 1 + alike.amax((-1, -2), keepdim=True) - alike.amin((-1, -2), keepdim=True)
     alike = alike + span * rows.kin
     alike.diagonal(dim1=-2, dim2=-1).add_(span.squeeze(-1))
-    order = alike.argsort(stable=True, dim=-1, descending=True)
-    members = rows.members.expand_as(alike).gather(-1, order)
-    taken = (k - members.cumsum(-1) + members).clamp_min(0).minimum(members)
-    shares = torch.zeros_like(alike).scatter_(-1, order, taken / k)
-    return rows.mine @ shares
+    order = alike.argsort(stable=True, dim=1, descending=True)
+    members = rows.members.expand_as(alike).gather(1, order)
+    taken = (k - members.cumsum(1) + members).clamp_min(0).minimum(members)
+    return torch.zeros_like(alike).scatter_(1, order, taken / k) @ rows.mine
 
 
 # ----------------------------------------------------------------------------- losses
@@ -121,30 +117,27 @@ Loss = Callable[[Tensor, Tensor, Terms], Slopes]
 
 
 def contrastive(positives: Callable[[Terms], Tensor]) -> Loss:
-    """Against all targets of the batch, with n_i = 1."""
+    """Against all targets of the batch, each sample with the same weight n_i = 1."""
 
     def slopes(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
-        y, pulled = terms.compare(h, t)
-        change = torch.softmax(y + terms.rows.weight, -1) - positives(terms)
-        return pulled(change / h.shape[1])
+        y, pull = terms.compare(h, t)
+        return pull(torch.softmax(y + terms.rows.weight, 1) - positives(terms), 1 / h.shape[1])
 
     return slopes
 
 
 def max_all(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
-    """Every target of the own class counts in full, so n_i is the number of its members."""
-    y, pulled = terms.compare(h, t)
-    rows = terms.rows
-    positives = rows.positives * rows.members
-    number = positives.sum(-1, keepdim=True)
-    change = number * torch.softmax(y + rows.weight, -1) - positives
-    return pulled(change / h.shape[1])
+    """Every target of the own class counts in full, so n_i is the number of the class's members."""
+    y, pull = terms.compare(h, t)
+    positives = terms.rows.positives * terms.rows.members  # n_i T_ji
+    number = positives.sum(1, keepdim=True)
+    return pull(number * torch.softmax(y + terms.rows.weight, 1) - positives, 1 / h.shape[1])
 
 
 def input_label(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
-    """Against the classes' targets, each once, whether the batch has samples of the class or not."""
-    y, pulled = terms.compare(h, t)
-    return pulled((torch.softmax(y, -1) - terms.rows.positives) / h.shape[1])
+    """Against each class's target once, whether the batch has samples of the class or not."""
+    y, pull = terms.compare(h, t)
+    return pull(torch.softmax(y, 1) - terms.rows.positives, 1 / h.shape[1])
 
 
 def l2(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
@@ -155,9 +148,8 @@ def l2(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
 
 def cosine(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
     """1 - cos(h, t) with the own target, mean over the batch. Any constant direction is an optimum."""
-    own = terms.rows.own(t)
+    own, share = terms.rows.own(t), -1 / h.shape[1]
     h_unit, t_unit = normalize(h, dim=-1), normalize(own, dim=-1)
-    share = -1 / h.shape[1]
     return _turned(share * t_unit, h_unit, h), terms.rows.collect(_turned(share * h_unit, t_unit, own))
 
 

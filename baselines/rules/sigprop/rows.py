@@ -1,7 +1,9 @@
 """Whose targets the rows of a target stream are: one per class, or one per sample.
 
 Targets that depend on the class alone are alike for all its samples, so they are carried, compared and
-learned from once per class; the losses count them as often as the batch has them.
+learned from once per class; the losses count them as often as the batch has them. Tables of rows against
+samples are [seed, rows, batch], because CPU kernels reduce over rows of a batch many times faster than over
+a last axis as short as the classes.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ class ClassRows:
     """One row per class, standing for as many equal ones as the class has samples in the batch."""
 
     labels: Tensor  # [seed, batch]
-    one_hot: Tensor  # [seed, batch, classes]
+    one_hot: Tensor  # [seed, classes, batch]
 
     @cached_property
     def members(self) -> Tensor:
-        """How many equal targets each row stands for: [seed, 1, rows]."""
-        return self.one_hot.sum(1, keepdim=True)
+        """How many equal targets each row stands for: [seed, rows, 1]."""
+        return self.one_hot.sum(-1, keepdim=True)
 
     @cached_property
     def weight(self) -> Tensor | float:
@@ -34,29 +36,29 @@ class ClassRows:
 
     @property
     def positives(self) -> Tensor:
-        """1 where a row is a target of the sample's own class: [seed, batch, rows]."""
+        """1 where a row is a target of the sample's own class: [seed, rows, batch]."""
         return self.one_hot
 
     @property
     def mine(self) -> Tensor:
-        """1 at a sample's own row: [seed, batch, rows]."""
+        """1 at a sample's own row: [seed, rows, batch]."""
         return self.one_hot
 
     @property
     def kin(self) -> Tensor:
-        """1 where two rows are targets of one class: [rows, rows]."""
-        return _identity(self.one_hot.shape[2], self.one_hot)
+        """1 where two rows are targets of one class: [(seed,) rows, rows]."""
+        return _identity(self.one_hot.shape[1], self.one_hot)
 
     def own(self, t: Tensor) -> Tensor:
         """Each sample's own target: [seed, rows, units] -> [seed, batch, units]."""
-        return self.one_hot @ t
+        return self.one_hot.mT @ t
 
     def collect(self, change: Tensor) -> Tensor:
         """The adjoint of `own`: [seed, batch, units] -> [seed, rows, units]."""
-        return self.one_hot.mT @ change
+        return self.one_hot @ change
 
     def drawn(self, noise: Noise) -> Tensor:
-        """One positive of each sample, drawn at random: [seed, batch, rows]."""
+        """One positive of each sample, drawn at random: [seed, rows, batch]."""
         return self.one_hot  # whichever is drawn, its target is this row
 
 
@@ -69,7 +71,7 @@ class SampleRows:
 
     @property
     def members(self) -> Tensor:
-        return self.one_hot.new_ones(len(self.labels), 1, self.labels.shape[1])
+        return self.one_hot.new_ones(len(self.labels), self.labels.shape[1], 1)
 
     @property
     def weight(self) -> Tensor | float:
@@ -77,7 +79,7 @@ class SampleRows:
 
     @cached_property
     def positives(self) -> Tensor:
-        return self.one_hot @ self.one_hot.mT
+        return self.one_hot.mT @ self.one_hot
 
     @property
     def mine(self) -> Tensor:
@@ -95,17 +97,17 @@ class SampleRows:
 
     def drawn(self, noise: Noise) -> Tensor:
         lot = self.positives * (1 - noise.uniform(*self.positives.shape[1:]))  # above 0 for positives
-        return torch.zeros_like(lot).scatter_(-1, lot.argmax(-1, keepdim=True), 1.0)
+        return torch.zeros_like(lot).scatter_(1, lot.argmax(1, keepdim=True), 1.0)
 
 
 Rows = ClassRows | SampleRows
 
 
+def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """[seed, batch] -> [seed, classes, batch]."""
+    zeros = torch.zeros(len(labels), classes, labels.shape[1], dtype=dtype, device=labels.device)
+    return zeros.scatter_(1, labels.unsqueeze(1), 1.0)
+
+
 def _identity(size: int, like: Tensor) -> Tensor:
     return torch.eye(size, dtype=like.dtype, device=like.device)
-
-
-def one_hot(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """[seed, batch] -> [seed, batch, classes]."""
-    zeros = torch.zeros(*labels.shape, classes, dtype=dtype, device=labels.device)
-    return zeros.scatter_(-1, labels.unsqueeze(-1), 1.0)

@@ -127,7 +127,7 @@ class SignalPropagation(LearningRule):
         return (state.learned if self._learns else state.carried)["generator"]
 
     def _compare(self, h: Tensor, t: Tensor) -> Tensor:
-        return SIMILARITIES[self.similarity](h, t, self.temperature)[0]
+        return SIMILARITIES[self.similarity](h, t, self.temperature)[0].mT
 
     def _read(self, network: Network, h: Tensor, state: State) -> Tensor:
         """What the output layer reads; the neutral target is that of c = (1/C, ..., 1/C)."""

@@ -140,7 +140,7 @@ class Gating(Beside):
     """t_1 = h_1 ⊙ g, g = f(S c): the label picks from what the own input evokes."""
 
     def incoming(self) -> Tensor:
-        return self.rows.one_hot @ self.source.flatten(2)
+        return self.rows.one_hot.mT @ self.source.flatten(2)
 
     def through(self, block: Block, context: Context | None) -> tuple[Trace, Streams]:
         trace, above = Beside.through(self, block, context)
@@ -150,12 +150,12 @@ class Gating(Beside):
     def updates(self, block: Block, trace: Trace, change: Tensor) -> Iterator[Update]:
         h, gate = self._parts(trace.output)
         by_h, by_t = change.split(h.shape[1], 1)
-        by_gate = _mixed(self.rows.one_hot.mT, by_t * h)
+        by_gate = _mixed(self.rows.one_hot, by_t * h)
         yield from Beside.updates(self, block, trace, torch.cat([by_h + by_t * gate, by_gate], 1))
 
     def _parts(self, output: Tensor) -> tuple[Tensor, Tensor]:
         h, gates = output[:, : self.x.shape[1]], output[:, self.x.shape[1] :]
-        return h, _mixed(self.rows.one_hot, gates)
+        return h, _mixed(self.rows.one_hot.mT, gates)
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ def arrival(
 ) -> Stage:
     """Inputs [seed, batch, *shape] and labels [seed, batch], ready for the first block."""
     label = one_hot(labels, source.shape[1], x.dtype)
-    code = {"class": None, "label": label, "error": error}[generator.code]
+    code = {"class": None, "label": label.mT, "error": error}[generator.code]
     return generator.arrival(x, source, generator.rows(labels, label), learns, code)
 
 

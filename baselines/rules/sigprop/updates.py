@@ -33,7 +33,7 @@ def hebbian(
 ) -> Iterator[Update]:
     """Weights and bias alone; a row stands for all its members."""
     rows = above.rows
-    apart = rows.collect(above.h) - rows.members.mT * above.t  # Σ h - t: [seed, rows, units]
+    apart = rows.collect(above.h) - rows.members * above.t  # Σ h - t: [seed, rows, units]
     apart = apart.view(*apart.shape[:2], *block.output_shape)
     yield block, block.synaptic_update(below.pre, apart / above.h.shape[1])
 
