@@ -30,5 +30,6 @@ RULES = {
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
     "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
+    "efp": "creditbench.baselines.rules.efp:ErrorForwardPropagation",
     "sigprop": "creditbench.baselines.rules.sigprop.rule:SignalPropagation",
 }

@@ -111,6 +111,7 @@ class Below(Arrival):
 
     def updates(self, block: Block, trace: Trace, change: Tensor) -> Iterator[Update]:
         delta, tail = block.deactivate(trace, change)
+        del change  # the update comes beside as little as can be
         credit = list(self.credit(block.transport(delta[:, self.x.shape[1] :]))) if self.learns else []
         yield block, block.synaptic_update(self.both, delta) | tail  # W_1 changes: the credit comes before
         yield from credit
@@ -130,6 +131,7 @@ class Beside(Arrival):
 
     def updates(self, block: Block, trace: Trace, change: Tensor) -> Iterator[Update]:
         delta, tail = block.deactivate(trace, change)
+        del change  # the update comes beside as little as can be
         samples = self.x.shape[1]
         yield block, block.synaptic_update(self.x, delta[:, :samples]) | tail
         yield from self.credit(delta[:, samples:])
@@ -173,6 +175,7 @@ class Joining(Arrival):
 
     def updates(self, block: Block, trace: Trace, change: Tensor) -> Iterator[Update]:
         delta, tail = block.deactivate(trace, change)
+        del change  # the update comes beside as little as can be
         by_a, by_t = delta.split(self.x.shape[1], 1)
         yield block, block.synaptic_update(self.x, by_a + by_t) | tail
         yield from self.credit(by_t)
