@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from creditbench.baselines.rules.sigprop.rows import Rows
 from creditbench.suite.types import Noise
@@ -41,14 +40,20 @@ def dot(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
 
 
 def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
-    """y = cos(t, h) / temperature."""
-    h_unit, t_unit = normalize(h, dim=-1), normalize(t, dim=-1)
+    """y = cos(t, h) / temperature. Back: (t - cos h |t| / |h|) / |h| |t| at h, without unit vectors, whose
+    making would cost more than the products."""
+    h_length, t_length = _length(h), _length(t)  # [seed, batch, 1] and [seed, rows, 1]
+    inverse = 1 / (t_length * h_length.mT)
+    cos = inverse * (t @ h.mT)
 
     def pull(change: Tensor, share: float) -> Slopes:
         change = (share / temperature) * change
-        return _turned(change.mT @ t_unit, h_unit, h), _turned(change @ h_unit, t_unit, t)
+        along, turning = inverse * change, cos * change
+        by_h = (along.mT @ t).addcmul_(h, turning.sum(1).unsqueeze(-1) / h_length.square(), value=-1)
+        by_t = (along @ h).addcmul_(t, turning.sum(-1, keepdim=True) / t_length.square(), value=-1)
+        return by_h, by_t
 
-    return (t_unit @ h_unit.mT) / temperature, pull
+    return cos / temperature, pull
 
 
 def distance(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
@@ -65,10 +70,10 @@ def distance(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
 SIMILARITIES: Mapping[str, Similarity] = {"dot": dot, "cosine": cosine_similarity, "distance": distance}
 
 
-def _turned(change: Tensor, unit: Tensor, vector: Tensor) -> Tensor:
-    """A derivative by vector / |vector| as one by the vector: what would stretch it falls out."""
-    length: Tensor = vector.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    return (change - unit * (change * unit).sum(-1, keepdim=True)) / length
+def _length(vectors: Tensor) -> Tensor:
+    """[seed, n, units] -> [seed, n, 1], never 0."""
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return length.clamp_min(1e-12)
 
 
 # ----------------------------------------------------------------------------- positives
@@ -149,8 +154,11 @@ def l2(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
 def cosine(h: Tensor, t: Tensor, terms: Terms) -> Slopes:
     """1 - cos(h, t) with the own target, mean over the batch. Any constant direction is an optimum."""
     own, share = terms.rows.own(t), -1 / h.shape[1]
-    h_unit, t_unit = normalize(h, dim=-1), normalize(own, dim=-1)
-    return _turned(share * t_unit, h_unit, h), terms.rows.collect(_turned(share * h_unit, t_unit, own))
+    h_length, length = _length(h), _length(own)
+    cos = (h * own).sum(-1, keepdim=True) / (h_length * length)
+    by_h = share / h_length * (own / length - cos * h / h_length)
+    by_own = share / length * (h / h_length - cos * own / length)
+    return by_h, terms.rows.collect(by_own)
 
 
 LOSSES: Mapping[str, Loss] = {
