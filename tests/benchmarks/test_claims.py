@@ -4,11 +4,11 @@
 
 Times are taken in turns and shown as ratios to bp; all else is exact and the same on every machine. Networks
 are 256 wide, of the stated number of hidden blocks and a linear output layer, on 28 x 28 inputs in batches
-of 128.
+of 128. Bytes are per step, without parameters and optimizer state; MACs and energy per sample.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from test_speed import CPU, images, in_turns
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
 from creditbench.suite.counting.operations import count_operations
+from creditbench.suite.counting.pipeline import stages
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.plan import load_rule, make_rule
@@ -25,10 +26,14 @@ from creditbench.suite.types import Batch
 
 BATCH = 128
 RULES = ("bp", "fa", "dfa", "sigprop", "sigprop:similarity=cosine", "sigprop:schedule=in-parallel", "efp")
-HEADER = (
-    "| hidden blocks | rule | step time / bp | peak kB | of these made in the step | MACs per sample, k"
-    " | critical path, k | pipeline interval, k | energy per sample, µJ |\n|---|---|---|---|---|---|---|---|---|"
-)
+COLUMNS = (
+    "hidden blocks", "rule", "step time / bp", "peak, kB", "made in the step, kB", "MACs, k",
+    "critical path, k", "pipeline interval, k", "energy, µJ",
+)  # fmt: skip
+
+
+def print_row(cells: Sequence[str]) -> None:
+    print(f"| {' | '.join(cells)} |")
 
 
 def model(label: str, depth: int, width: int) -> tuple[Learner, Batch]:
@@ -45,11 +50,13 @@ def model(label: str, depth: int, width: int) -> tuple[Learner, Batch]:
 
 
 def exact(label: str, depth: int, width: int) -> Mapping[str, float]:
-    """Per step: bytes without parameters and optimizer state; per sample: MACs, energy [pJ]."""
+    """Per step: bytes without parameters and optimizer state; per sample: MACs of the work, of the longest
+    chain in it and between steps that overlap, and modelled energy [pJ]."""
     own, batch = model(label, depth, width)
     at_peak = step_memory(own, batch).at_peak
     made = at_peak["activations"] + at_peak["temporaries"]
-    with count_operations(parameters=own.tensors().values()) as ops:
+    parts = stages(own.network, own.state)
+    with count_operations(parameters=own.tensors().values(), samples=BATCH, stages=parts) as ops:
         own.step(batch)
     energy = ops.energy()
     return {
@@ -72,14 +79,14 @@ def test_the_cost_of_a_step_against_depth(depth: int, benchmark: Any) -> None:
     )
     own, batch = learners["sigprop"]
     benchmark.pedantic(lambda: own.step(batch), rounds=3)
-    print(f"\n{HEADER}")
+    print()
+    print_row(COLUMNS)
+    print_row(["---"] * len(COLUMNS))
     found = {label: exact(label, depth, 256) for label in RULES}
     for label, cost in found.items():
-        print(
-            f"| {depth} | {label} | {seconds[label] / seconds['bp']:.2f} | {cost['peak'] / 1e3:.0f} |"
-            f" {cost['made'] / 1e3:.0f} | {cost['macs'] / 1e3:.0f} | {cost['path'] / 1e3:.0f} |"
-            f" {cost['interval'] / 1e3:.0f} | {cost['low'] / 1e6:.1f} to {cost['high'] / 1e6:.1f} |"
-        )
+        thousands = [f"{cost[key] / 1e3:.0f}" for key in ("peak", "made", "macs", "path", "interval")]
+        energy = f"{cost['low'] / 1e6:.0f} to {cost['high'] / 1e6:.0f}"
+        print_row([str(depth), label, f"{seconds[label] / seconds['bp']:.2f}", *thousands, energy])
     assert found["sigprop"]["macs"] < found["bp"]["macs"]
     if depth >= 16:
         assert found["sigprop"]["made"] < found["bp"]["made"] / 4
