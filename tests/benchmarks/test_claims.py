@@ -9,10 +9,10 @@ of 128. Bytes are per step, without parameters and optimizer state; MACs and ene
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
-from test_speed import CPU, images, in_turns
 
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
@@ -23,6 +23,7 @@ from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.plan import load_rule, make_rule
 from creditbench.suite.specification import parse_label
 from creditbench.suite.types import Batch
+from tools import CPU, images, in_turns
 
 BATCH = 128
 RULES = ("bp", "fa", "dfa", "sigprop", "sigprop:similarity=cosine", "sigprop:schedule=in-parallel", "efp")
@@ -74,7 +75,7 @@ def exact(label: str, depth: int, width: int) -> Mapping[str, float]:
 def test_the_cost_of_a_step_against_depth(depth: int, benchmark: Any) -> None:
     learners = {label: model(label, depth, 256) for label in RULES}
     seconds = in_turns(
-        {label: lambda own=own, batch=batch: own.step(batch) for label, (own, batch) in learners.items()},
+        {label: partial(own.step, batch) for label, (own, batch) in learners.items()},
         rounds=max(10, 160 // depth),
     )
     own, batch = learners["sigprop"]
@@ -97,7 +98,7 @@ def test_the_time_of_a_step_against_width(width: int, benchmark: Any) -> None:
     """Two hidden blocks."""
     learners = {label: model(label, 2, width) for label in ("bp", "fa", "dfa", "sigprop", "efp")}
     seconds = in_turns(
-        {label: lambda own=own, batch=batch: own.step(batch) for label, (own, batch) in learners.items()},
+        {label: partial(own.step, batch) for label, (own, batch) in learners.items()},
         rounds=200 if width < 1024 else 30,
     )
     own, batch = learners["sigprop"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, bmm
 
 from creditbench.baselines.rules.sigprop.rows import Rows
 from creditbench.suite.types import Noise
@@ -34,9 +34,9 @@ def dot(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
 
     def pull(change: Tensor, share: float) -> Slopes:
         change = (share * scale) * change
-        return change.mT @ t, change @ h
+        return bmm(change.mT, t), bmm(change, h)
 
-    return scale * (t @ h.mT), pull
+    return scale * bmm(t, h.mT), pull
 
 
 def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
@@ -44,13 +44,13 @@ def cosine_similarity(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor,
     making would cost more than the products."""
     h_length, t_length = _length(h), _length(t)  # [seed, batch, 1] and [seed, rows, 1]
     inverse = 1 / (t_length * h_length.mT)
-    cos = inverse * (t @ h.mT)
+    cos = inverse * bmm(t, h.mT)
 
     def pull(change: Tensor, share: float) -> Slopes:
         change = (share / temperature) * change
         along, turning = inverse * change, cos * change
-        by_h = (along.mT @ t).addcmul_(h, turning.sum(1).unsqueeze(-1) / h_length.square(), value=-1)
-        by_t = (along @ h).addcmul_(t, turning.sum(-1, keepdim=True) / t_length.square(), value=-1)
+        by_h = bmm(along.mT, t).addcmul_(h, turning.sum(1).unsqueeze(-1) / h_length.square(), value=-1)
+        by_t = bmm(along, h).addcmul_(t, turning.sum(-1, keepdim=True) / t_length.square(), value=-1)
         return by_h, by_t
 
     return cos / temperature, pull
@@ -62,9 +62,9 @@ def distance(h: Tensor, t: Tensor, temperature: float) -> tuple[Tensor, Pull]:
 
     def pull(change: Tensor, share: float) -> Slopes:
         change = (share * scale) * change
-        return change.mT @ t, change @ h - change.sum(-1, keepdim=True) * t
+        return bmm(change.mT, t), bmm(change, h) - change.sum(-1, keepdim=True) * t
 
-    return scale * (t @ h.mT - 0.5 * t.square().sum(-1, keepdim=True)), pull
+    return scale * (bmm(t, h.mT) - 0.5 * t.square().sum(-1, keepdim=True)), pull
 
 
 SIMILARITIES: Mapping[str, Similarity] = {"dot": dot, "cosine": cosine_similarity, "distance": distance}

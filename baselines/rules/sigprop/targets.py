@@ -86,7 +86,8 @@ class Arrival:
     def credit(self, change: Tensor) -> Iterator[Update]:
         """The generator's update for a derivative by the signal; nothing where it is fixed."""
         if self.learns:
-            yield "generator", change if self.code is None else _mixed(self.code.mT, change)
+            update = change if self.code is None else _mixed(self.code.mT, change)
+            yield "generator", update.flatten().view_as(self.source)  # strides as the optimizer wants them
 
 
 def _mixed(weights: Tensor, rows: Tensor) -> Tensor:
