@@ -31,5 +31,6 @@ RULES = {
     "holomorphic-ep": "creditbench.baselines.rules.holomorphic:HolomorphicEquilibriumPropagation",
     "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
-    "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
+    "efp": "creditbench.baselines.rules.efp:ErrorForwardPropagation",
+    "sigprop": "creditbench.baselines.rules.sigprop.rule:SignalPropagation",
 }

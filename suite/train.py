@@ -228,6 +228,8 @@ class _Best:
         return [*self.model.tensors().values(), *self.model.state.carried.values()]
 
     def keep(self, scores: Tensor, epoch: int) -> None:
+        pairs = zip(self.tensors, self._live(), strict=True)  # what is carried may grow after the first step
+        self.tensors = [kept if kept.shape == live.shape else live.clone() for kept, live in pairs]
         better = scores.cpu() > self.scores
         self.scores = torch.where(better, scores.cpu(), self.scores)
         for place in better.nonzero().flatten().tolist():
