@@ -23,7 +23,7 @@ from cheating_rules import (
 from creditbench.baselines.rules.bp import Backpropagation
 from creditbench.baselines.rules.dfa import DirectFeedbackAlignment
 from creditbench.baselines.rules.fa import FeedbackAlignment
-from creditbench.baselines.rules.sigprop import SignalPropagation
+from creditbench.baselines.rules.sigprop.rule import SignalPropagation
 from creditbench.suite.audit import audit as whole
 from creditbench.suite.audit import bench as benches
 from creditbench.suite.audit import trained
