@@ -32,4 +32,8 @@ RULES = {
     "coupled-learning": "creditbench.baselines.rules.energy:CoupledLearning",
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
+    "ff": "creditbench.baselines.rules.forward_forward:ForwardForward",
+    "symba": "creditbench.baselines.rules.forward_forward:SymBa",
+    "pepita": "creditbench.baselines.rules.pepita:Pepita",
+    "mempepita": "creditbench.baselines.rules.pepita:Mempepita",
 }
