@@ -77,9 +77,10 @@ class LabelContrast(LearningRule):
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         first, *_ = hidden = network.blocks[:-1]
         samples = batch.targets.shape[1]
-        image, labels = self._image(batch.inputs, context.classes), self._labels(first, state, context)
+        image = self._image(batch.inputs, context.classes)
+        labels = self._labels(first, state, context.classes)
         seen = first.preactivate(image)
-        negatives = (batch.targets + 1 + context.noise.integers(context.classes - 1, samples)) % context.classes
+        negatives = wrong_labels(batch.targets, context)
         if self.negatives == "hard" or self.readout == "linear":
             last = network.blocks[-1]
             trace = last.forward(self._neutral(hidden, seen, labels, context), context)
@@ -87,7 +88,7 @@ class LabelContrast(LearningRule):
                 negatives = _drawn(trace.output, batch.targets, context)
             yield last, last.update(trace, context.loss.gradient(trace.output, batch.targets))
         both = torch.cat([batch.targets, negatives], 1)  # [seed, 2 batch]: right labels, then wrong ones
-        a, h = torch.cat([seen, seen], 1) + _rows(labels, both), image
+        a, h = torch.cat([seen, seen], 1) + chosen_labels(labels, both), image
         means = dict(state.carried)
         for number, block in enumerate(hidden):
             trace = block.activate(block.preactivate(h) if number else a, context)
@@ -141,11 +142,10 @@ class LabelContrast(LearningRule):
         """Of a label's pixel."""
         return self.label_scale * float(first.weight[0, 0].numel() ** 0.5)
 
-    def _labels(self, first: Block, state: State, context: Context | int) -> Tensor:
+    def _labels(self, first: Block, state: State, classes: int) -> Tensor:
         """What each label adds to the first pre-activation: [seed, classes, *shape]."""
         if self.label == "beside":
             return state.learned["label"]
-        classes = context if isinstance(context, int) else context.classes
         return self._value(first) * first.weight[..., :classes].mT
 
     def _neutral(
@@ -221,9 +221,14 @@ def direction(h: Tensor) -> Tensor:
     return h / length.view(*length.shape, *(1,) * (h.dim() - 2))
 
 
-def _rows(labels: Tensor, chosen: Tensor) -> Tensor:
+def chosen_labels(labels: Tensor, chosen: Tensor) -> Tensor:
     """Each sample's label: [seed, classes, *shape], [seed, batch] -> [seed, batch, *shape]."""
     return torch.take_along_dim(labels.flatten(2), chosen.unsqueeze(-1), 1).unflatten(-1, labels.shape[2:])
+
+
+def wrong_labels(targets: Tensor, context: Context) -> Tensor:
+    """Uniform over the classes that a sample does not have: [seed, batch]."""
+    return (targets + 1 + context.noise.integers(context.classes - 1, targets.shape[1])) % context.classes
 
 
 def _drawn(outputs: Tensor, targets: Tensor, context: Context) -> Tensor:
