@@ -82,4 +82,5 @@ def least_squares(squares: Tensor, targets: Tensor, ridge: float) -> Tensor:
     """Of HᵀH [seed, units, units] and HᵀT [seed, units, classes]: P [seed, classes, units]."""
     size = squares.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
     damped = squares + torch.diag_embed((ridge * size).unsqueeze(-1).expand(squares.shape[:2]))
-    return torch.linalg.solve(damped, targets).mT
+    predictor: Tensor = torch.linalg.solve(damped, targets)
+    return predictor.mT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -124,12 +125,13 @@ class LabelContrast(LearningRule):
         if self.readout == "linear":
             return network.blocks[-1].forward(self._neutral(hidden, seen, labels, None)).output
         a = (seen.unsqueeze(2) + labels.unsqueeze(1)).flatten(1, 2)  # every label of a sample in a row
-        scores = a.new_zeros(a.shape[:2])
-        for number, block in enumerate(hidden):
-            h = block.activate(block.preactivate(direction(h)) if number else a).output
-            if number or len(hidden) == 1:
-                scores = scores + goodness(h)
-        return scores.unflatten(1, (-1, classes))
+        h, scores = first.activate(a).output, torch.zeros(())
+        if len(hidden) == 1:
+            scores = goodness(h)
+        for block in hidden[1:]:
+            h = block.forward(direction(h)).output
+            scores = scores + goodness(h)
+        return scores.view(*inputs.shape[:2], classes)
 
     def _image(self, inputs: Tensor, classes: int) -> Tensor:
         """The inputs, with the pixels that the label takes at zero."""
@@ -140,7 +142,7 @@ class LabelContrast(LearningRule):
 
     def _value(self, first: Block) -> float:
         """Of a label's pixel."""
-        return self.label_scale * float(first.weight[0, 0].numel() ** 0.5)
+        return self.label_scale * math.sqrt(first.weight[0, 0].numel())
 
     def _labels(self, first: Block, state: State, classes: int) -> Tensor:
         """What each label adds to the first pre-activation: [seed, classes, *shape]."""
@@ -212,18 +214,19 @@ class SymBa(LabelContrast):
 
 def goodness(h: Tensor) -> Tensor:
     """Mean square of a sample's units: [seed, batch, *units] -> [seed, batch]."""
-    return h.flatten(2).square().mean(-1)
+    return h.flatten(2).square().mean(dim=-1)
 
 
 def direction(h: Tensor) -> Tensor:
     """h at a mean square of one: the length, which holds the goodness, is gone."""
-    length = h.flatten(2).norm(dim=-1).clamp_min(1e-8) / h[0, 0].numel() ** 0.5
+    length = h.flatten(2).norm(dim=-1).clamp_min(1e-8) / math.sqrt(h[0, 0].numel())
     return h / length.view(*length.shape, *(1,) * (h.dim() - 2))
 
 
 def chosen_labels(labels: Tensor, chosen: Tensor) -> Tensor:
     """Each sample's label: [seed, classes, *shape], [seed, batch] -> [seed, batch, *shape]."""
-    return torch.take_along_dim(labels.flatten(2), chosen.unsqueeze(-1), 1).unflatten(-1, labels.shape[2:])
+    rows: Tensor = torch.take_along_dim(labels.flatten(2), chosen.unsqueeze(-1), 1)
+    return rows.view(*chosen.shape, *labels.shape[2:])
 
 
 def wrong_labels(targets: Tensor, context: Context) -> Tensor:

@@ -79,7 +79,7 @@ class PredictiveForwardForward(LearningRule):
         label = self.label_scale * one_hot(both, context.classes).to(batch.inputs.dtype)
         right = (torch.arange(2 * samples, device=both.device) < samples).to(label.dtype)
         z = [torch.cat([h, h], 1) for h in start(network, batch.inputs)]
-        u = self.generator_noise * normal(2 * samples, self.latents)
+        u = self.generator_noise * normal(2 * samples, self.latents).to(label.dtype)
         for _ in range(self.steps):
             before, seen = z, hidden[0].preactivate(unit(batch.inputs))
             noise = [self.noise * normal(2 * samples, block.output_size) for block in hidden]
@@ -94,7 +94,12 @@ class PredictiveForwardForward(LearningRule):
             yield from updates
 
     def settled(
-        self, network: Network, state: State, seen: Tensor, label: Tensor, before: list[Tensor],
+        self,
+        network: Network,
+        state: State,
+        seen: Tensor,
+        label: Tensor,
+        before: list[Tensor],
         noise: list[Tensor] | None = None,
     ) -> list[Tensor]:
         """The circuit one step on: z of every hidden block from all z of the step before. `seen` is
@@ -110,8 +115,14 @@ class PredictiveForwardForward(LearningRule):
         return z
 
     def _representation(
-        self, network: Network, state: State, batch: Batch, label: Tensor, right: Tensor,
-        before: list[Tensor], z: list[Tensor],
+        self,
+        network: Network,
+        state: State,
+        batch: Batch,
+        label: Tensor,
+        right: Tensor,
+        before: list[Tensor],
+        z: list[Tensor],
     ) -> list[Update]:
         """Descent of every L_l."""
         hidden, updates = network.blocks[:-1], list[Update]()
@@ -150,9 +161,8 @@ class PredictiveForwardForward(LearningRule):
         off = torch.relu(cause @ weight.mT) - z[-1]
         updates.append(("generator", (2 / z[0].shape[1] * (off.mT @ cause)).clamp(-1, 1)))
         pull = 2 * off @ weight
-        pull = (pull - cause * (cause * pull).sum(-1, keepdim=True)) / torch.relu(u).norm(
-            dim=-1, keepdim=True
-        ).clamp_min(1e-8)
+        pull = pull - cause * (cause * pull).sum(-1, keepdim=True)  # back through N
+        pull = pull / torch.relu(u).norm(dim=-1, keepdim=True).clamp_min(1e-8)
         return updates, u - self.latent_rate * pull
 
     def predict(self, network: Network, inputs: Tensor, state: State) -> Tensor:
@@ -165,8 +175,8 @@ class PredictiveForwardForward(LearningRule):
         for number in range(self.steps // 2 + 1):
             z = self.settled(network, state, seen, label, z)
             if number >= self.steps // 2 - 1:
-                energy = energy + sum(h.square().sum(-1) for h in z)
-        return -energy.unflatten(1, (-1, classes)) / (2 * len(z))
+                energy = energy + torch.stack([h.square().sum(-1) for h in z]).sum(0)
+        return -energy.view(*inputs.shape[:2], classes) / (2 * len(z))
 
 
 def start(network: Network, inputs: Tensor) -> list[Tensor]:
@@ -190,7 +200,8 @@ def signs(lateral: Tensor) -> Tensor:
 def rivals(h: Tensor, lateral: Tensor) -> Tensor:
     """Units in their groups, the last filled up with zeros: [seed, groups, batch, group]."""
     groups, size = lateral.shape[1:3]
-    return pad(h, (0, groups * size - h.shape[2])).unflatten(2, (groups, size)).transpose(1, 2)
+    full = pad(h, (0, groups * size - h.shape[2]))
+    return full.view(*h.shape[:2], groups, size).transpose(1, 2)
 
 
 def compete(h: Tensor, lateral: Tensor) -> Tensor:

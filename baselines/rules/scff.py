@@ -68,7 +68,9 @@ class SelfContrastiveForwardForward(LearningRule):
     def local_change(self, h: Tensor) -> Tensor:
         """Derivative of the mean local loss by h [seed, 2 batch, *units], pairs of equal images first."""
         right, wrong = h.square().mean(2, keepdim=True).chunk(2, 1)
-        slope = torch.cat([self.penalty - torch.sigmoid(self.right - right), torch.sigmoid(wrong - self.wrong)], 1)
+        slope = torch.cat(
+            [self.penalty - torch.sigmoid(self.right - right), torch.sigmoid(wrong - self.wrong)], 1
+        )
         return h * slope * (2 / right[0].numel() / h.shape[2])
 
     def predict(self, network: Network, inputs: Tensor, state: State) -> Tensor:

@@ -10,7 +10,18 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from creditbench.baselines.rules.forward_forward import SymBa, chosen_labels, goodness, wrong_labels
-from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
+from creditbench.suite.types import (
+    Batch,
+    Block,
+    Context,
+    LearningRule,
+    Network,
+    State,
+    Step,
+    Task,
+    Trace,
+    Update,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,7 @@ class Trifecta(LearningRule):
 
     def init(self, network: Network, context: Context) -> State:
         noise = context.noise.uniform(context.classes, *network.blocks[0].preactivation_shape)
-        carried = {}
+        carried: dict[str, Tensor] = {}
         for block in network.blocks[1:-1]:
             channels, *positions = block.input_shape
             mean = block.weight.new_zeros(network.seeds, 1, channels, *(1 for _ in positions))
@@ -58,29 +69,29 @@ class Trifecta(LearningRule):
         both = torch.cat([batch.targets, wrong_labels(batch.targets, context)], 1)
         seen = first.preactivate(batch.inputs)
         a, h = torch.cat([seen, seen], 1) + chosen_labels(labels, both), batch.inputs
-        pair = []  # (block, its input, its trace, what normalised its input)
+        pair: list[tuple[Block, Tensor, Trace, Tensor]] = []  # with its input and what that was scaled by
         for number, block in enumerate(hidden):
-            inverse = None
+            scale = torch.ones(())
             if number:
-                h, inverse = self._normalised(h, block.name, running)
+                h, scale = self._normalised(h, block.name, running)
                 a = block.preactivate(h)
             trace = block.activate(a, context)
-            pair.append((block, h, trace, inverse))
+            pair.append((block, h, trace, scale))
             h = trace.output
             if number % 2 == context.step % 2:
                 continue
-            change, updates = SymBa(alpha=self.alpha).local_change(h), []
+            change = SymBa(alpha=self.alpha).local_change(h)
+            updates: list[Update] = []
             while pair:
-                own, below, trace, inverse = pair.pop()
+                own, below, trace, scale = pair.pop()
                 delta, tail = own.deactivate(trace, change)
+                if pair:
+                    change = back(own.transport(delta), below, scale)
                 if own is first:
-                    updates.append((own, own.synaptic_update(below, delta[:, :samples] + delta[:, samples:]) | tail))
                     marks = one_hot(both, context.classes).to(delta.dtype)
                     updates.append(("label", (marks.mT @ delta.flatten(2)).view_as(labels)))
-                else:
-                    updates.append((own, own.synaptic_update(below, delta) | tail))
-                if pair:
-                    change = back(own.transport(delta), below, inverse)
+                    delta = delta[:, :samples] + delta[:, samples:]  # the image is the same
+                updates.append((own, own.synaptic_update(below, delta) | tail))
             yield from updates
         return running
 
@@ -89,8 +100,8 @@ class Trifecta(LearningRule):
         variance, mean = torch.var_mean(h, _batch(h), correction=0, keepdim=True)
         for key, now in (("mean", mean), ("variance", variance)):
             running[f"{name}.{key}"] = torch.lerp(running[f"{name}.{key}"], now, self.momentum)
-        inverse = torch.rsqrt(variance + 1e-5)
-        return (h - mean) * inverse, inverse
+        scale = torch.rsqrt(variance + 1e-5)
+        return (h - mean) * scale, scale
 
     def predict(self, network: Network, inputs: Tensor, state: State) -> Tensor:
         first, *hidden = network.blocks[:-1]
@@ -100,14 +111,14 @@ class Trifecta(LearningRule):
         for block in hidden:
             mean, variance = (state.carried[f"{block.name}.{key}"] for key in ("mean", "variance"))
             h = block.forward((h - mean) * torch.rsqrt(variance + 1e-5)).output
-        return self.alpha * goodness(h).unflatten(1, (-1, labels.shape[1]))
+        return self.alpha * goodness(h).view(*inputs.shape[:2], labels.shape[1])
 
 
-def back(change: Tensor, normal: Tensor, inverse: Tensor) -> Tensor:
+def back(change: Tensor, normal: Tensor, scale: Tensor) -> Tensor:
     """A derivative at ĥ carried to h, through the batch's mean and deviation."""
     over = _batch(change)
     along = normal * (change * normal).mean(over, keepdim=True)
-    return inverse * (change - change.mean(over, keepdim=True) - along)
+    return scale * (change - change.mean(over, keepdim=True) - along)
 
 
 def _batch(h: Tensor) -> tuple[int, ...]:

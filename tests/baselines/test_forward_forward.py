@@ -240,7 +240,8 @@ def test_the_trifecta_learns_in_pairs_that_overlap_from_step_to_step(name: str, 
     label = model.state.learned["label"].clone().requires_grad_()
     h = torch.cat([batch.inputs] * 2, 1)
     for pair in pairs:
-        h, leaves = h.detach(), {}
+        leaves: dict[str, Tensor] = {}
+        h = h.detach()
         for number in pair:
             block = model.network.blocks[number]
             own = {k: p.clone().requires_grad_() for k, p in block.parameters.items()}
