@@ -219,7 +219,7 @@ def goodness(h: Tensor) -> Tensor:
 
 def direction(h: Tensor) -> Tensor:
     """h at a mean square of one: the length, which holds the goodness, is gone."""
-    length = h.flatten(2).norm(dim=-1).clamp_min(1e-8) / math.sqrt(h[0, 0].numel())
+    length: Tensor = h.flatten(2).norm(dim=-1).clamp_min(1e-8) / math.sqrt(h[0, 0].numel())
     return h / length.view(*length.shape, *(1,) * (h.dim() - 2))
 
 

@@ -12,7 +12,7 @@ IMAGE = (1, 8, 8)
 
 
 def test_each_predictor_descends_the_loss_of_its_own_output() -> None:
-    model = learner(CascadedForward(), toy_task(IMAGE), "cafo", double=True, width=2)
+    model = learner(CascadedForward(), toy_task(IMAGE), "cafo", double=True, width=1)
     generator = torch.Generator().manual_seed(0)
     learned = {k: torch.randn(v.shape, generator=generator).double() for k, v in model.state.learned.items()}
     model.state = State(learned)

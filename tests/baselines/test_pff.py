@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 
+from creditbench.baselines.networks.pff import pff as pff_network
 from creditbench.baselines.rules import pff
 from creditbench.baselines.rules.pff import PredictiveForwardForward
 from creditbench.suite.learner import Learner
@@ -165,7 +166,7 @@ def test_the_named_network_starts_from_orthogonal_weights() -> None:
     assert torch.allclose(first.mT @ first, torch.eye(16).expand(2, -1, -1), atol=1e-5)
     assert torch.allclose(second @ second.mT, torch.eye(24).expand(2, -1, -1), atol=1e-5)
     assert torch.allclose(last @ last.mT, torch.eye(3).expand(2, -1, -1), atol=1e-5)
-    assert network(toy_task((1, 4, 4)), "pff").blocks[0].output_shape == (2000,)
+    assert pff_network((1, 4, 4), 3)[0].output_shape == (2000,)
 
 
 @pytest.mark.parametrize("options", [{"activation": "tanh"}, {"normalisation": "layer"}, {"dropout": 0.1}])

@@ -34,7 +34,7 @@ def macs(rule: str, batch: int, width: int, depth: int, **hyper: Any) -> int:
     return step_of(rule, batch, hyper, width=width, depth=depth).macs
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(3, 30), st.integers(1, 40), st.integers(1, 4))
 def test_forward_forward_costs_its_closed_form(batch: int, width: int, depth: int) -> None:
     """The image meets the first weights once; above them right and wrong labels ride side by side. Hard
@@ -48,14 +48,14 @@ def test_forward_forward_costs_its_closed_form(batch: int, width: int, depth: in
         assert macs(rule, batch, width, depth) == plain + neutral
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(3, 30), st.integers(1, 40), st.integers(1, 4))
 def test_scff_costs_its_closed_form(batch: int, width: int, depth: int) -> None:
     first, above = INPUTS * width, (depth - 1) * width * width
     assert macs("scff", batch, width, depth) == batch * (2 * first + 4 * above + 2 * width * CLASSES)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(3, 30), st.integers(1, 40), st.integers(1, 4))
 def test_pepita_costs_two_forward_passes_and_an_update_and_mempepita_three(
     batch: int, width: int, depth: int
@@ -69,14 +69,14 @@ def test_pepita_costs_two_forward_passes_and_an_update_and_mempepita_three(
     assert macs("mempepita", batch, width, depth) == pepita + batch * sum(layers[:-1])
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(3, 30), st.integers(1, 40), st.integers(1, 4))
 def test_cafo_costs_a_forward_pass_and_its_predictors(batch: int, width: int, depth: int) -> None:
     hidden = INPUTS * width + (depth - 1) * width * width
     assert macs("cafo", batch, width, depth) == batch * (hidden + 2 * depth * width * CLASSES)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.integers(3, 30), st.integers(1, 40), st.integers(1, 4), st.integers(1, 3))
 def test_pff_costs_its_closed_form_for_each_of_its_steps(
     batch: int, width: int, depth: int, steps: int
