@@ -24,8 +24,9 @@ class Pepita(LearningRule):
     Dellaferrera & Kreiman (2022): no derivative of f, no weights transported, no backward pass. With
     cross-entropy e is softmax minus one-hot. F is [seed, classes, inputs], entries drawn from U(-s, s),
     s = feedback_scale sqrt(6 / inputs). Behind a convolution the difference is taken before pooling.
-    Dropout silences the same units in both passes. A block's bias learns as a weight from 1 (the
-    authors have none).
+    Dropout silences the same units in both passes. A block's bias learns as a weight from 1 (the authors
+    have none). e is the first pass's at the output layer too, as in the paper's Algorithm 1; the authors'
+    code takes the second pass's there where several layers are fully connected.
     """
 
     name: ClassVar[str] = "pepita"
@@ -75,7 +76,7 @@ class Mempepita(Pepita):
     """
 
     name: ClassVar[str] = "mempepita"
-    source: ClassVar[str] = "Pau & Aymone (2023), IEEE COINS. doi:10.1109/COINS57856.2023.10189239"
+    source: ClassVar[str] = "Pau & Aymone (2023), IEEE COINS: PEPITA on MLCommons-Tiny benchmarks"
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         *hidden, last = network.blocks

@@ -39,6 +39,7 @@ class PredictiveForwardForward(LearningRule):
 
     name: ClassVar[str] = "pff"
     source: ClassVar[str] = "Ororbia & Mali (2023). arXiv:2301.01452"
+    learning_rates: ClassVar[tuple[float, float]] = (1e-4, 5e-3)  # each batch moves the weights K times
 
     steps: int = 12  # K
     threshold: float = 10.0  # θ

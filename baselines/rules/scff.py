@@ -29,7 +29,7 @@ class SelfContrastiveForwardForward(LearningRule):
     """
 
     name: ClassVar[str] = "scff"
-    source: ClassVar[str] = "Chen, Liu, Laydevant & Grollier (2025), Nature Communications. arXiv:2409.11593"
+    source: ClassVar[str] = "Chen, Liu, Laydevant & Grollier (2025), Nature Communications 16, 5978. arXiv:2409.11593"
 
     right: float = 1.0  # θ⁺
     wrong: float = 2.0  # θ⁻
