@@ -33,8 +33,6 @@ class LabelContrast(LearningRule):
     blocks, or the output layer. With random negatives nothing reaches a block from above it.
     """
 
-    search: ClassVar = {"label": ("image", "beside")}
-
     label: Literal["image", "beside"] = "image"
     label_scale: float = 0.5  # of the label in the image: its length over that of the image
     negatives: Literal["hard", "random"] = "hard"
@@ -174,16 +172,17 @@ class ForwardForward(LabelContrast):
 
         L = softplus(-α (G⁺ - θ)) + softplus(α (G⁻ - θ))
 
-    Hinton (2022), with G, labels, negatives and readout as in `LabelContrast`. θ is per unit: with the
-    sum of squares for goodness, θ = α = 1 here is a threshold of as many as there are units, and a slope
-    flatter by as much.
+    Hinton (2022), with G, labels, negatives and readout as in `LabelContrast`. For G as the sum of squares
+    with as many as there are units for a threshold, write threshold=1 and alpha=units. A fresh block's G is
+    about 1/6 for inputs of unit variance: from far above it, θ sees right and wrong labels alike.
     """
 
     name: ClassVar[str] = "ff"
     source: ClassVar[str] = "Hinton (2022). arXiv:2212.13345"
+    search: ClassVar = {"threshold": (0.3, 1.0), "alpha": (4.0, 16.0)}
 
-    threshold: float = 2.0
-    alpha: float = 1.0
+    threshold: float = 0.3
+    alpha: float = 16.0
 
     def slopes(self, right: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
         low = torch.sigmoid(self.alpha * (self.threshold - right))
@@ -204,6 +203,7 @@ class SymBa(LabelContrast):
 
     name: ClassVar[str] = "symba"
     source: ClassVar[str] = "Lee & Song (2023). arXiv:2303.08418"
+    search: ClassVar = {"label": ("image", "beside"), "alpha": (4.0, 16.0)}
 
     alpha: float = 4.0
 

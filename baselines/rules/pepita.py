@@ -31,7 +31,7 @@ class Pepita(LearningRule):
 
     name: ClassVar[str] = "pepita"
     source: ClassVar[str] = "Dellaferrera & Kreiman (2022), ICML. arXiv:2201.11665"
-    search: ClassVar = {"activation": ("relu", "tanh"), "feedback_scale": (0.05, 0.5)}
+    search: ClassVar = {"activation": ("relu", "tanh"), "feedback_scale": (0.05, 0.1)}
 
     feedback_scale: float = 0.05
 

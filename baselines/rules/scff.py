@@ -29,10 +29,13 @@ class SelfContrastiveForwardForward(LearningRule):
     """
 
     name: ClassVar[str] = "scff"
-    source: ClassVar[str] = "Chen, Liu, Laydevant & Grollier (2025), Nature Communications 16, 5978. arXiv:2409.11593"
+    source: ClassVar[str] = (
+        "Chen, Liu, Laydevant & Grollier (2025), Nature Communications 16, 5978. arXiv:2409.11593"
+    )
+    search: ClassVar = {"right": (1.0, 5.0), "wrong": (5.0, 9.0)}
 
-    right: float = 1.0  # θ⁺
-    wrong: float = 2.0  # θ⁻
+    right: float = 5.0  # θ⁺
+    wrong: float = 5.0  # θ⁻
     penalty: float = 1e-3  # λ
 
     def supports(self, network: Network, task: Task) -> str | None:

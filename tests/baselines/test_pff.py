@@ -173,3 +173,14 @@ def test_the_named_network_starts_from_orthogonal_weights() -> None:
 def test_pff_refuses_other_units_than_its_own(options: dict[str, Any]) -> None:
     task = toy_task()
     assert "rectified" in str(PredictiveForwardForward().supports(network(task, **options), task))
+
+
+def test_pff_learns_what_the_toy_task_asks_for() -> None:
+    """Energy comes to be lowest with the right label: nine tenths of unseen samples, a third by chance."""
+    task = toy_task()
+    splits = task.read()
+    model = learner(PredictiveForwardForward(steps=6), task, width=20, rate=3e-3)
+    for _ in range(40):
+        model.step(Batch(splits.train.inputs[None], splits.train.targets[None]))
+    scores = model.rule.predict(model.network, splits.test.inputs[None], model.state)
+    assert (scores[0].argmax(-1) == splits.test.targets).double().mean() > 0.9
