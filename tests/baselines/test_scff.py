@@ -76,7 +76,7 @@ def test_what_stands_above_a_block_never_reaches_it(above: int) -> None:
 
 
 def test_inference_computes_what_the_output_layer_learned_from() -> None:
-    """The stream in which each image is paired with itself (tanh tells a pair from one image; relu does not)."""
+    """The stream in which each image is paired with itself; tanh tells such a pair from one image."""
     model, batch = made("mlp", activation="tanh")
     found = updates(model, batch)
     scores = model.rule.predict(model.network, batch.inputs, model.state)
