@@ -14,6 +14,7 @@ DATA = (
     "suite/counting/energy_tables/*.toml",
     "suite/suites/*.toml",
     "baselines/recipes/*.toml",
+    "baselines/references.bib",
     "reports/templates/*",
 )
 

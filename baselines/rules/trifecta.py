@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from creditbench.baselines.networks.blocks import WeightedBlock
+from creditbench.baselines.networks.stages import Activation
 from creditbench.baselines.rules.forward_forward import SymBa, chosen_labels, goodness, wrong_labels
 from creditbench.suite.types import (
     Batch,
@@ -52,6 +54,11 @@ class Trifecta(LearningRule):
             return "it trains pairs of hidden blocks and this network has fewer than two"
         if any(block.mixes_samples for block in network.blocks):
             return "it brings batch normalisation of its own; leave the network's out"
+        if any(linear(block) for block in network.blocks[:-1]):
+            return (
+                "through batch normalisation a linear block's bias has no derivative, and Adam would make"
+                " steps of rounding; choose an activation"
+            )
         return None
 
     def init(self, network: Network, context: Context) -> State:
@@ -112,6 +119,13 @@ class Trifecta(LearningRule):
             mean, variance = (state.carried[f"{block.name}.{key}"] for key in ("mean", "variance"))
             h = block.forward((h - mean) * torch.rsqrt(variance + 1e-5)).output
         return self.alpha * goodness(h).view(*inputs.shape[:2], labels.shape[1])
+
+
+def linear(block: Block) -> bool:
+    """Whether nothing stands between a block's weights and the normalisation of its output."""
+    if not isinstance(block, WeightedBlock):
+        return False
+    return not any(isinstance(stage, Activation) for stage in block.stages)
 
 
 def back(change: Tensor, normal: Tensor, scale: Tensor) -> Tensor:

@@ -272,6 +272,16 @@ def test_a_block_of_the_trifecta_hears_of_the_one_above_it_and_no_other(step: in
     assert reached == ({"2", "3"} if step == 0 else {"3", "4"})
 
 
+def test_the_trifecta_refuses_what_its_normalisation_cannot_live_with() -> None:
+    task = toy_task()
+    for options, reason in (
+        ({"depth": 1}, "fewer than two"),
+        ({"normalisation": "batch"}, "of its own"),
+        ({"activation": "identity"}, "steps of rounding"),
+    ):
+        assert reason in str(Trifecta().supports(network(task, **options), task))
+
+
 def test_inference_under_the_trifecta_takes_running_statistics_and_no_company() -> None:
     model = learner(Trifecta(momentum=0.5), width=6)
     for seed in range(4):
