@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from creditbench.suite.driver import Observer, Summary
+    from creditbench.suite.executors import Execution
     from creditbench.suite.plan import Label
 
 DEFAULT_FOLDER = "creditbench-results"
@@ -29,16 +30,28 @@ def run(
     learning_rate: float | None = None,
     device: str = "auto",
     results: str | Path = DEFAULT_FOLDER,
+    executor: str = "inline",
+    jobs: int | None = None,
+    memory: str | int | None = None,
+    time_limit: str | float | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    shard: str | None = None,
 ) -> pd.DataFrame:
     """Runs a suite, or single cells, and returns one row per trained seed (see `load_results`).
 
     suite: a name of `creditbench list suites` or the path of a TOML file; without one, `task` and `rule`
     say what to run (on `mlp` unless `network` is given). rule: names, "file.py:Class", or classes.
-    What `results` already holds and still is valid is not run again. Raises CreditbenchError.
+    What `results` already holds and still is valid is not run again. The words from `executor` on are those
+    of `creditbench run` (docs/cluster.md); none of them changes a result. Raises CreditbenchError.
     """
     import creditbench
+    from creditbench.suite.executors import Execution
 
-    summary = execute(suite, task, network, rule, seeds, epochs, learning_rate, device, results)
+    execution = Execution(executor, jobs, memory, time_limit, cpus, gpus, shard)
+    summary = execute(
+        suite, task, network, rule, seeds, epochs, learning_rate, device, results, execution=execution
+    )
     frame = creditbench.load_results(results)
     return frame[frame["key"].isin(summary.keys)].reset_index(drop=True)
 
@@ -54,10 +67,13 @@ def execute(
     device: str,
     results: str | Path,
     observer: Observer | None = None,
+    execution: Execution | None = None,
 ) -> Summary:
     """What `run` and the command line do: plan, then train and measure what is missing."""
-    from creditbench.suite.driver import choose_device, run_cells
+    from creditbench.suite.driver import run_cells
+    from creditbench.suite.executors import Execution, choose, device_for
     from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
+    from creditbench.suite.shards import WHOLE, parse_shard
     from creditbench.suite.store import Store
 
     tasks, networks = _listed(task), _listed(network)
@@ -72,7 +88,10 @@ def execute(
     else:
         chosen = narrowed(read_suite(suite), tasks, networks, rules)
     cells = plan(chosen, seeds, epochs, learning_rate)
-    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+    execution = execution or Execution()
+    shard = WHOLE if execution.shard is None else parse_shard(execution.shard)
+    on = device_for(execution, device)
+    return run_cells(cells, Store(Path(results)), on, observer, choose(execution, on), shard)
 
 
 def _listed(names: Names) -> list[str]:

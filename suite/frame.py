@@ -33,6 +33,8 @@ MEASURED_COLUMNS = (
     "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
     "step_joules", "joules_source",
 )  # fmt: skip
+# What says nothing where other work ran beside.
+TIMES = ("step_seconds", "inference_seconds_per_sample", "latency_seconds", "step_joules")
 MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
 ENERGY_COLUMNS = (
     "energy_table",
@@ -83,7 +85,7 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
         else:
             costs.setdefault(record.spec.cell, {})[record.machine] = record
     columns = [*RUN_COLUMNS, *CURVE_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
-    references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
+    references = [c for own in costs.values() for c in own.values() if c.spec.rule == "bp" and c.alone]
     rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
     frame = pd.DataFrame(rows, columns=columns)
     integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
@@ -124,6 +126,8 @@ def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, 
 
 def _cost_columns(cost: Cost) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(cost, name) for name in MEASURED_COLUMNS}
+    if not cost.alone:
+        row |= dict.fromkeys(TIMES)
     row |= {f"peak_{kind}_bytes": size for kind, size in cost.peak_bytes_by_kind.items()}
     if not cost.operations:
         return row  # an older record: nothing was split
@@ -168,7 +172,9 @@ def _curve_columns(run: Run, row: dict[str, Any]) -> dict[str, Any]:
     if not reached:
         return found
     first_point = reached[0]
-    found |= {"epochs_to_target": first_point.epoch, "seconds_to_target": first_point.train_seconds}
+    found |= {"epochs_to_target": first_point.epoch}
+    if not run.provenance.get("company"):  # else other work ran beside it
+        found["seconds_to_target"] = first_point.train_seconds
     if run.steps is not None:
         steps = run.steps * first_point.epoch // run.spec.epochs
         found["steps_to_target"] = steps
