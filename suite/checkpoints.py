@@ -44,8 +44,8 @@ class Checkpoint:
         self.written = time.monotonic()
         # Other code, other specs or another kind of device would go on to another result.
         self.identity = {
-            "format": FORMAT,
-            "keys": [spec.key for spec in specs],
+            "form": FORMAT,
+            "specification": [spec.key for spec in specs],
             "code": fingerprint,
             "device": device.type,
         }

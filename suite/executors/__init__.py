@@ -110,14 +110,8 @@ def choose(execution: Execution, device: torch.device) -> Executor:
         from creditbench.suite.executors.processes import Processes
 
         return Processes(device, execution.jobs, limits)
-    try:
-        from creditbench.suite.executors.ray import Ray
-    except ImportError as error:
-        if error.name != "ray":
-            raise
-        raise CreditbenchError(
-            "The ray executor needs Ray: pip install 'creditbench[ray]'; or use --executor processes."
-        ) from error
+    from creditbench.suite.executors.ray import Ray
+
     cpus = 1.0 if execution.cpus is None else execution.cpus
     gpus = (1.0 if device.type == "cuda" else 0.0) if execution.gpus is None else execution.gpus
     return Ray(address or None, execution.jobs, limits, cpus, gpus)

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 import torch
@@ -29,7 +29,7 @@ class Order:
     parcel: Parcel
     threads: int
     limits: Limits
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
 
 
 def main(connection: Connection) -> None:
@@ -38,6 +38,7 @@ def main(connection: Connection) -> None:
     connection.send(("ready",))
     order: Order = connection.recv()
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    os.environ.clear()
     os.environ.update(order.environment)
     os.environ.update(dict.fromkeys(THREADS, str(order.threads)))
     torch.set_num_threads(order.threads)

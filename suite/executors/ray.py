@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import ray
 import torch
 
 from creditbench.suite.errors import CreditbenchError
@@ -34,9 +33,20 @@ if TYPE_CHECKING:
 AT_MOST = 1000  # groups handed to Ray at once; more would only wait there
 
 
-def is_joined(address: str | None) -> bool:
-    """Whether there is a cluster to join; else one is started here."""
-    return bool(address or os.environ.get("RAY_ADDRESS") or ray.is_initialized())
+def the_library() -> Any:
+    """Raises CreditbenchError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise CreditbenchError(
+            "The ray executor needs Ray: pip install 'creditbench[ray]'; or use --executor processes."
+        ) from error
+    except KeyError as error:  # Ray looks for AMD's devices then, and is ready for an ImportError alone
+        raise CreditbenchError(
+            f"Ray cannot be imported ({error} is missing): amdsmi, which the extra `energy` brings, is here"
+            " without AMD's library. Use an environment with creditbench[ray] alone, or uninstall amdsmi."
+        ) from error
+    return ray
 
 
 class Ray:
@@ -53,13 +63,15 @@ class Ray:
         if gpus > 1 and gpus != int(gpus):
             raise CreditbenchError(f"--gpus is {gpus}; Ray gives parts of one GPU, or whole ones.")
         self.address, self.limits, self.cpus, self.gpus = address, limits, cpus, gpus
-        self.alone = not is_joined(address)
+        self.ray = the_library()
+        self.joins = bool(address or os.environ.get("RAY_ADDRESS") or self.ray.is_initialized())
+        self.alone = not self.joins
         self.jobs = jobs or AT_MOST
 
     def __call__(self, groups: Sequence[Group], watch: Watch) -> Outcomes:
         if not groups:
             return
-        ours = not ray.is_initialized()
+        ours = not self.ray.is_initialized()
         if ours:
             self._connect()
         try:
@@ -74,14 +86,14 @@ class Ray:
             yield from self._share(costs, 1, cores(), watch)
         finally:
             if ours:
-                ray.shutdown()
+                self.ray.shutdown()
 
     def _connect(self) -> None:
         try:
-            if is_joined(self.address):
-                ray.init(address=self.address, log_to_driver=False, logging_level="error")
+            if self.joins:
+                self.ray.init(address=self.address, log_to_driver=False, logging_level="error")
             else:
-                ray.init(
+                self.ray.init(
                     num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level="error"
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -89,7 +101,8 @@ class Ray:
             raise CreditbenchError(f"No Ray cluster can be had at {where}: {error}") from error
 
     def _share(self, groups: Sequence[Group], jobs: int, cpus: float, watch: Watch) -> Outcomes:
-        task = ray.remote(on_node).options(
+        lost = self.ray.exceptions.RayError
+        task = self.ray.remote(on_node).options(
             num_cpus=cpus,
             num_gpus=self.gpus,
             memory=self.limits.memory if self.gpus == 0 else None,
@@ -104,15 +117,15 @@ class Ray:
                 while waiting and len(running) < jobs:
                     attempt = waiting.popleft()
                     running[task.remote(packed(attempt.group), threads, self.limits)] = attempt
-                ready, _ = ray.wait(list(running), num_returns=1)
+                ready, _ = self.ray.wait(list(running), num_returns=1)
                 for stream in ready:
                     attempt = running.pop(stream)
                     try:
-                        kind, *content = ray.get(next(stream))
+                        kind, *content = self.ray.get(next(stream))
                     except StopIteration:
                         watch.ended(attempt.group)
                         continue
-                    except ray.exceptions.RayError as error:
+                    except lost as error:
                         watch.ended(attempt.group)
                         if attempt.retries:
                             waiting.append(Attempt(attempt.group, attempt.retries - 1))
@@ -132,8 +145,8 @@ class Ray:
                     running[stream] = attempt
         finally:
             for stream in running:
-                with contextlib.suppress(ray.exceptions.RayError):
-                    ray.cancel(stream, force=True)
+                with contextlib.suppress(lost):
+                    self.ray.cancel(stream, force=True)
 
 
 def on_node(parcel: Parcel, threads: int, limits: Limits) -> Iterator[tuple[Any, ...]]:

@@ -69,7 +69,9 @@ class Child:
 
     def __post_init__(self) -> None:
         context = multiprocessing.get_context("forkserver")
-        order = child.Order(packed(self.group), self.threads, self.limits, self.environment)
+        # The server's environment is the one it was started in.
+        environment = dict(os.environ) | dict(self.environment)
+        order = child.Order(packed(self.group), self.threads, self.limits, environment)
         self.connection, theirs = context.Pipe()
         self.process: ForkServerProcess = context.Process(target=child.main, args=(theirs,))
         self.process.start()
