@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import queue
+import socket
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -89,15 +90,16 @@ class Ray:
                 self.ray.shutdown()
 
     def _connect(self) -> None:
+        where = self.address or os.environ.get("RAY_ADDRESS") or "here"
         try:
+            _knock(where)  # Ray itself would knock for minutes
             if self.joins:
                 self.ray.init(address=self.address, log_to_driver=False, logging_level="error")
             else:
                 self.ray.init(
                     num_cpus=cores(), include_dashboard=False, log_to_driver=False, logging_level="error"
                 )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = self.address or os.environ.get("RAY_ADDRESS") or "here"
+        except (OSError, RuntimeError, ValueError, self.ray.exceptions.RayError) as error:
             raise CreditbenchError(f"No Ray cluster can be had at {where}: {error}") from error
 
     def _share(self, groups: Sequence[Group], jobs: int, cpus: float, watch: Watch) -> Outcomes:
@@ -147,6 +149,12 @@ class Ray:
             for stream in running:
                 with contextlib.suppress(lost):
                     self.ray.cancel(stream, force=True)
+
+
+def _knock(where: str) -> None:
+    host, colon, port = where.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def on_node(parcel: Parcel, threads: int, limits: Limits) -> Iterator[tuple[Any, ...]]:

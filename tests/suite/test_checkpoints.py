@@ -1,6 +1,6 @@
 """A training that is cut short goes on where it was and ends as if nothing had been."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from creditbench.suite import checkpoints, registry
 from creditbench.suite.checkpoints import Checkpoint, discard
 from creditbench.suite.plan import load_rule
 from creditbench.suite.specification import Spec
-from creditbench.suite.train import Cell, Trained, train
+from creditbench.suite.train import Cell, Progress, Trained, train
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
 from tools import CPU, toy_task
 
@@ -64,7 +64,7 @@ def specs_of(rule: LearningRule, *seeds: int) -> list[Spec]:
     return [replace(SPEC, rule=rule.name).with_seed(seed) for seed in seeds]
 
 
-def killed_in(epoch: int) -> Callable[..., None]:
+def killed_in(epoch: int) -> Progress:
     def progress(steps: int, of: int, validation_score: float | None) -> None:
         if validation_score is not None and steps * SPEC.epochs > epoch * of - 1:
             raise Killed

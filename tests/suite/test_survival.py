@@ -126,9 +126,8 @@ def test_a_clock_that_jumps_leaves_durations_alone(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(time, "time", back)
     monkeypatch.setattr(checkpoints, "INTERVAL", 0.0)
-    rows = creditbench.run(
-        task="digits", rule="last-layer", seeds=1, epochs=2, results=tmp_path, device="cpu"
-    )
+    settings: dict[str, Any] = {"task": "digits", "rule": "last-layer", "seeds": 1, "epochs": 2}
+    rows = creditbench.run(**settings, results=tmp_path, device="cpu")
     assert 0 < rows["train_seconds"].iloc[0] < 600
     assert rows["step_seconds"].iloc[0] > 0
 

@@ -127,9 +127,7 @@ def test_a_worker_that_is_killed_mid_run_costs_a_retry_and_no_record(cluster: An
     assert {one.spec.rule: one.status for one in found.values()} == dict.fromkeys(
         ["pauses", "last-layer", "bp", "dfa"], "ok"
     )
-    assert not any(
-        cost.alone for cost in stored(folder / "r", Cost).values()
-    )  # whose cluster it is, who knows
+    assert not any(cost.alone for cost in stored(folder / "r", Cost).values())  # others may be there
     run(folder / "inline", rules, Execution())
     assert {key: result(one) for key, one in found.items()} == {
         key: result(one) for key, one in stored(folder / "inline", Run).items()
@@ -145,13 +143,13 @@ def test_limits_hold_on_a_cluster_too(ray: Any, folder: Path) -> None:
 
 
 def test_an_address_without_a_cluster_is_a_sentence(ray: Any, folder: Path) -> None:
-    with pytest.raises(CreditbenchError, match="No Ray cluster can be had at 127.0.0.1:1"):
+    with pytest.raises(CreditbenchError, match=r"No Ray cluster can be had at 127\.0\.0\.1:1"):
         run(folder, ["last-layer"], Execution("ray:127.0.0.1:1"))
 
 
 def test_asking_for_what_ray_cannot_give_is_refused(ray: Any, folder: Path) -> None:
     for execution in (Execution("ray", cpus=0), Execution("ray", gpus=1.5), Execution("ray", gpus=-1)):
-        with pytest.raises(CreditbenchError, match="--cpus is|--gpus is"):
+        with pytest.raises(CreditbenchError, match=r"--cpus is|--gpus is"):
             run(folder, ["last-layer"], execution)
 
 
