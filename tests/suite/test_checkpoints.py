@@ -95,13 +95,13 @@ def test_a_resumed_training_ends_as_an_undisturbed_one(
     for epoch in (2, 3, 5):  # before that epoch is saved
         with pytest.raises(Killed):
             train(cell(rule), specs, killed_in(epoch), checkpoint=keeper(tmp_path, specs, said))
-    steps: list[int] = []
+    epochs: list[int] = []
 
-    def count(done: int, of: int, validation_score: float | None) -> None:
-        steps.append(done * SPEC.epochs // of)
+    def count(steps: int, of: int, validation_score: float | None) -> None:
+        epochs.append(steps * SPEC.epochs // of)
 
     found = train(cell(rule), specs, count, checkpoint=keeper(tmp_path, specs, said))
-    assert steps[0] == 5  # of six epochs, only the last two were left
+    assert epochs[0] == 5  # of six epochs, only the last two were left
     assert results(found) == expected
     assert [sentence.startswith("Training goes on") for sentence in said] == [True] * 3
 

@@ -49,3 +49,15 @@ def test_strange_provenance_is_shown_as_text(tmp_path: Path) -> None:
     row = load_results(tmp_path).iloc[0]
     assert (row["machine"], row["device"]) == ("['a']", "{'b': 1}")
     assert pd.isna(row["recipe"])
+
+
+def test_times_taken_in_company_stand_nowhere(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    beside = dataclasses.replace(run(0.9), provenance={**run(0.9).provenance, "company": 1})
+    for record in (beside, cost(2e-3, alone=False), run(0.7, rule="dfa"), cost(3e-3, "dfa")):
+        store.put(record)
+    frame = load_results(tmp_path).set_index("rule")
+    assert frame.loc["bp", ["step_seconds", "inference_seconds_per_sample"]].isna().all()
+    assert frame.loc["bp", "peak_bytes"] == 1_850_000  # what needs no clock stays
+    assert frame.loc["dfa", "step_seconds"] == 3e-3
+    assert pd.isna(frame.loc["dfa", "bp_step_seconds"])
