@@ -111,6 +111,7 @@ class Cost:
     inference_coverage: float | None = None
     step_joules: float | None = None  # [J] measured, not modelled
     joules_source: str | None = None  # by which counter, or why it was not measured
+    alone: bool = True  # False: other work may have run beside it, so its times compare with nothing
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
