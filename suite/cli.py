@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from creditbench.suite.commands import check, list_names, run, show, tune
+from creditbench.suite.commands import check, growth, list_names, run, show, tune
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, show, list_names, check, tune)
+COMMANDS = (run, show, list_names, check, tune, growth)
 
 
 def main(words: Sequence[str] | None = None) -> int:
