@@ -140,6 +140,4 @@ def test_the_command_says_who_grows(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["sizes"] == list(DEPTHS)
     assert found["exponent"] > 0.5
     assert main(["growth", "fa", "--network", "conv"]) == 1
-    assert (
-        "layers of network 'conv' differ in size" in capsys.readouterr().err
-    )
+    assert "layers of network 'conv' differ in size" in capsys.readouterr().err
