@@ -17,6 +17,8 @@ LEGEND = (
     "the phases' shares of arith. –: an operation has no price.",
     "Measured: J is a step's energy by the machine's own counters, whole devices, per sample; latency is "
     "inference at batch 1; RSS the peak of the whole process.",
+    "path: the longest chain of dependent MACs in a step, per sample; work/path: what layers and streams at "
+    "work side by side could gain; interval: MACs per sample between batches that overlap.",
     "Peak of live tensors in a step by kind: parameters, optimizer, rule state, activations, temporaries.",
     "To target: mean epochs, seconds and modelled arithmetic energy until the validation score first reached "
     "the task's target, where every seed did; an epoch is the finest that is known.",
@@ -80,12 +82,17 @@ def _memory(rows: Sequence[BoardRow], width: int) -> str:
 
 
 def _target(rows: Sequence[BoardRow], width: int) -> str:
-    heads = ["rule", "target\n%", "epochs", "steps", "seconds", "mJ\narith"]
+    heads = ["rule", "MACs\npath", "work\n/path", "MACs\ninterval", "target\n%", "epochs", "steps", "seconds",
+             "mJ\narith"]  # fmt: skip
     lines = []
     for row in rows:
-        cost = row.costs
+        cost, path = row.costs, row.costs["critical_path_macs"]
+        work = (row.train_macs or 0.0) + cost["train_dense_acs_per_sample"]
         lines.append((
             row_name(row),
+            short(path),
+            rounded(None if not path else work / path),
+            short(cost["pipeline_interval_macs"]),
             percent(cost["target_score"]),
             rounded(cost["epochs_to_target"]),
             short(cost["steps_to_target"]),

@@ -6,10 +6,23 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from creditbench.suite.commands import check, growth, list_names, run, show, tune
+from creditbench.suite.commands import (
+    audit,
+    challenge,
+    check,
+    doctor,
+    growth,
+    list_names,
+    plan,
+    run,
+    show,
+    stability,
+    tune,
+    why,
+)
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, show, list_names, check, tune, growth)
+COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, growth, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

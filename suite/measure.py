@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.counting.operations import Counts, Operations, count_operations
+from creditbench.suite.counting.pipeline import stages
 from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner
 from creditbench.suite.meters.joules import joules
@@ -72,6 +73,8 @@ def measure(cell: Cell, spec: Spec) -> Cost:
             **{name: _per_sample(training.by_phase[name], samples) for name in PHASES},
             "inference": _per_sample(inferring, samples),
         },
+        critical_path_macs=training.critical_path_macs,
+        pipeline_interval_macs=training.pipeline_interval_macs,
         coverage=training.coverage,
         inference_coverage=inferring.coverage,
         uncounted_operations=dict(training.unknown + inferring.unknown),
@@ -83,7 +86,9 @@ def measure(cell: Cell, spec: Spec) -> Cost:
 def count(cell: Cell, spec: Spec) -> tuple[Operations, Operations]:
     """Operations of one training step and of inference on one batch, for a cell on the CPU."""
     model, batch = _fresh(cell, spec, steps=1)
-    with count_operations(parameters=model.tensors().values()) as training:
+    parts, samples = stages(model.network, model.state), batch.targets.shape[1]
+    parameters = model.tensors().values()
+    with count_operations(parameters=parameters, samples=samples, stages=parts) as training:
         model.step(batch)
     with torch.no_grad():
         model.network = with_statistics(model.network, cell.task, cell.splits.train)

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
+from creditbench.baselines.rules.feedback import to_every_block
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
 
 
@@ -24,17 +27,35 @@ class DirectFeedbackAlignment(LearningRule):
     feedback_scale: float = 1.0
 
     def init(self, network: Network, context: Context) -> State:
-        feedback = {}
-        for block in network.blocks[:-1]:
-            noise = context.noise.uniform(context.classes, block.output_size)
-            feedback[block.name] = self.feedback_scale / block.output_size**0.5 * (2 * noise - 1)
-        return State(carried=feedback)
+        hidden, draw = network.blocks[:-1], (context.classes, context.noise, self.feedback_scale)
+        return State(carried={block.name: to_every_block(block, *draw) for block in hidden})
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         traces = network.forward(batch.inputs, context)
         error = context.loss.gradient(traces[-1].output, batch.targets)  # [seed, batch, classes]
         last = network.blocks[-1]
         yield last, last.update(traces[-1], error)
+        signal = self.broadcast(error)
         for block, trace in zip(network.blocks[:-1], traces[:-1], strict=True):
-            change = (error @ state.carried[block.name]).view_as(trace.output)
+            change = (signal @ state.carried[block.name]).view_as(trace.output)
             yield block, block.update(trace, change)
+
+    def broadcast(self, error: Tensor) -> Tensor:
+        """What is sent to the hidden blocks of the error: [seed, batch, classes]."""
+        return error
+
+
+@dataclass(frozen=True)
+class SignDirectFeedbackAlignment(DirectFeedbackAlignment):
+    """Direct feedback alignment that sends the error's signs alone, one bit per class:
+
+        δ_l = (B_l sign(e)) ⊙ f'(a_l)
+
+    Frenkel, Lefebvre & Bol (2021), divided by the size of the batch as the error is.
+    """
+
+    name: ClassVar[str] = "sdfa"
+    source: ClassVar[str] = "Frenkel, Lefebvre & Bol (2021), Frontiers in Neuroscience 15. arXiv:1909.01311"
+
+    def broadcast(self, error: Tensor) -> Tensor:
+        return error.sign() / error.shape[1]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from creditbench.baselines.rules.feedback import fed_back, like_weights
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
 
 
@@ -24,18 +25,10 @@ class FeedbackAlignment(LearningRule):
     feedback_scale: float = 1.0
 
     def init(self, network: Network, context: Context) -> State:
-        feedback = {}
-        for block in network.blocks[1:]:
-            width = self.feedback_scale / block.weight[0, 0].numel() ** 0.5
-            noise = context.noise.uniform(*block.weight.shape[1:])
-            feedback[block.name] = width * (2 * noise - 1)
-        return State(carried=feedback)
+        hidden = network.blocks[1:]
+        return State(carried={b.name: like_weights(b, context.noise, self.feedback_scale) for b in hidden})
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         traces = network.forward(batch.inputs, context)
         change = context.loss.gradient(traces[-1].output, batch.targets)
-        for block, trace in reversed(list(zip(network.blocks[1:], traces[1:], strict=True))):
-            update, change = block.pullback(trace, change, weight=state.carried[block.name])
-            yield block, update
-        first = network.blocks[0]
-        yield first, first.update(traces[0], change)
+        yield from fed_back(network.blocks, traces, change, state.carried)

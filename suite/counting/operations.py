@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from creditbench.suite.counting.contractions import Work
+from creditbench.suite.counting.critical_path import CriticalPath
 from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.counting.fused_kernels import fused_kernels_off
 from creditbench.suite.counting.operators import Operator, operator, work
@@ -72,6 +73,9 @@ class Operations(Counts):
 
     by_phase: dict[str, Counts] = field(default_factory=lambda: {name: Counts() for name in PHASES})
     macs_by_operator: Counter[str] = field(default_factory=Counter)
+    critical_path_macs: float = 0.0  # the longest chain of dependent work
+    pipeline_interval_macs: float | None = None  # between steps that overlap; None without stages
+    macs_by_stage: dict[str, float] = field(default_factory=dict)
 
     def energy(self, table: str | Path = "cmos45-fp32") -> Energy:
         """Picojoules by a table of `energy_tables/`, or by your own at a path: counts times prices."""
@@ -82,8 +86,11 @@ _state = threading.local()  # busy: a counter is computing; what it runs for tha
 
 
 class _Counter(TorchDispatchMode):
-    def __init__(self, operations: Operations, parameters: Iterable[Tensor], strict: bool) -> None:
+    def __init__(
+        self, operations: Operations, parameters: Iterable[Tensor], strict: bool, path: CriticalPath
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.path = path
         self.operations, self.strict, self.origins = operations, strict, Origins()
         self.parameters = {p.untyped_storage()._cdata: p for p in parameters}  # holds on to them
         self.optimizing: list[bool] = []  # torch's record of functions that are running: an optimizer's?
@@ -127,7 +134,10 @@ class _Counter(TorchDispatchMode):
             self._traffic(op, values, made, counts)
         elif "empty" in op.name:
             self.origins.made(made)
-        if op.kind in ("view", "free"):
+        if op.kind == "view":
+            return
+        if op.kind == "free":
+            self.path.follow(op, values, made, None)
             return
         elements = sum(tensor.numel() for tensor in made)
         found = early if op.kind == "contraction" else work(op, values, out)
@@ -139,7 +149,9 @@ class _Counter(TorchDispatchMode):
                     f"No price is known for the operator '{op.name}' ({elements} output elements). Count"
                     " without strict=True to have it named in .unknown, or spell it in other operators."
                 )
+            self.path.follow(op, values, made, None)
             return
+        self.path.follow(op, values, made, found)
         for total in (self.operations, counts):
             total.add(found)
             total.priced_elements += elements
@@ -215,13 +227,27 @@ def _all_spikes(values: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def count_operations(strict: bool = False, parameters: Iterable[Tensor] = ()) -> Iterator[Operations]:
+def count_operations(
+    strict: bool = False,
+    parameters: Iterable[Tensor] = (),
+    samples: int | None = None,
+    stages: Mapping[str, Iterable[Tensor]] | None = None,
+) -> Iterator[Operations]:
     """Counts the operations of the torch code inside: `with count_operations() as ops: step(); ops.macs`.
 
     strict: raises CreditbenchError for an operator without a price. parameters: whose changed elements
-    are counted in `parameter_writes`, beside every torch.nn.Parameter. While counting, fused kernels that
-    hide their work (LSTM, attention) are switched off.
+    are counted in `parameter_writes`, beside every torch.nn.Parameter. samples: how many samples are worked
+    on side by side, so that the critical path is that of one. stages: name -> tensors learned there, for
+    the pipeline interval. While counting, fused kernels that hide their work (LSTM, attention) are switched
+    off.
     """
-    operations = Operations()
-    with fused_kernels_off(), _Counter(operations, parameters, strict):
-        yield operations
+    if samples is not None and samples < 1:
+        raise CreditbenchError(f"count_operations got samples={samples}; give the batch size, 1 or more.")
+    operations, path = Operations(), CriticalPath(samples, stages or {})
+    try:
+        with fused_kernels_off(), _Counter(operations, parameters, strict, path):
+            yield operations
+    finally:
+        operations.critical_path_macs = path.macs
+        operations.macs_by_stage = path.work_by_stage()
+        operations.pipeline_interval_macs = path.pipeline_interval()

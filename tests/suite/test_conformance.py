@@ -14,7 +14,7 @@ from creditbench.suite.types import Batch, Context, LearningRule, Network, State
 @pytest.mark.parametrize("rule", sorted(registry.table("rule")))
 def test_built_in_rules_conform(rule: str) -> None:
     clauses = list(check(rule))
-    assert len(clauses) > 20
+    assert len(clauses) >= 16  # of a rule that one network suits; more for others
     assert not [clause for clause in clauses if clause.holds is False]
 
 
