@@ -151,6 +151,7 @@ class Finding:
     intervention: str  # how it was found out, in one line
     evidence: float | str | None = None
     reason: str = ""
+    curve: Mapping[str, float] = field(default_factory=dict)  # setting -> figure, references included
 
 
 @dataclass(frozen=True)
@@ -303,6 +304,7 @@ def _check_finding(finding: Finding) -> None:
     check_types(finding)
     if finding.verdict not in VERDICTS:
         raise ValueError(f"the verdict '{finding.verdict}' is none of {', '.join(VERDICTS)}")
+    _check_numbers("curve", finding.curve)
     evidence = finding.evidence
     if isinstance(evidence, bool) or not (evidence is None or isinstance(evidence, str | int | float)):
         raise ValueError(f"the evidence {evidence!r} is neither a number nor a sentence")

@@ -45,7 +45,7 @@ def audit(subject: Subject, told: Told = lambda question, answer: None) -> Audit
             answer = _asked(question, subject)
             told(question, answer)
             findings[question.key] = Finding(
-                answer.verdict, question.intervention, _plain(answer.evidence), answer.reason
+                answer.verdict, question.intervention, _plain(answer.evidence), answer.reason, answer.curve
             )
         return Audit(
             _audited(subject),
