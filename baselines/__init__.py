@@ -18,5 +18,11 @@ RULES = {
     "drtp": "creditbench.baselines.rules.drtp:DirectRandomTargetProjection",
     "burstprop": "creditbench.baselines.rules.burstprop:Burstprop",
     "segregated-dendrites": "creditbench.baselines.rules.segregated_dendrites:SegregatedDendrites",
+    "pred": "creditbench.baselines.rules.local_losses:LocalPrediction",
+    "sim": "creditbench.baselines.rules.local_losses:LocalSimilarity",
+    "predsim": "creditbench.baselines.rules.local_losses:PredictionAndSimilarity",
+    "pred-bpf": "creditbench.baselines.rules.local_losses:PlausiblePrediction",
+    "sim-bpf": "creditbench.baselines.rules.local_losses:PlausibleSimilarity",
+    "predsim-bpf": "creditbench.baselines.rules.local_losses:PlausiblePredictionAndSimilarity",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }
