@@ -24,5 +24,9 @@ RULES = {
     "pred-bpf": "creditbench.baselines.rules.local_losses:PlausiblePrediction",
     "sim-bpf": "creditbench.baselines.rules.local_losses:PlausibleSimilarity",
     "predsim-bpf": "creditbench.baselines.rules.local_losses:PlausiblePredictionAndSimilarity",
+    "greedy": "creditbench.baselines.rules.greedy:GreedyLayerwise",
+    "decoupled-greedy": "creditbench.baselines.rules.greedy:DecoupledGreedy",
+    "dni": "creditbench.baselines.rules.synthetic_gradients:SyntheticGradients",
+    "phsic": "creditbench.baselines.rules.phsic:PlausibleKernelBottleneck",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }
