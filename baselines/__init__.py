@@ -4,6 +4,7 @@ NETWORKS = {
     "mlp": "creditbench.baselines.networks.mlp:mlp",
     "conv": "creditbench.baselines.networks.conv:conv",
     "vgg8b": "creditbench.baselines.networks.vgg8b:vgg8b",
+    "noprop": "creditbench.baselines.networks.noprop:noprop",
 }
 
 RULES = {
@@ -28,5 +29,6 @@ RULES = {
     "decoupled-greedy": "creditbench.baselines.rules.greedy:DecoupledGreedy",
     "dni": "creditbench.baselines.rules.synthetic_gradients:SyntheticGradients",
     "phsic": "creditbench.baselines.rules.phsic:PlausibleKernelBottleneck",
+    "noprop": "creditbench.baselines.rules.noprop:NoProp",
     "sigprop": "creditbench.baselines.rules.sigprop:SignalPropagation",
 }
