@@ -152,8 +152,8 @@ class AutogradBlock(Block):
 
     def transport(self, delta: Tensor, weight: Tensor | None = None) -> Tensor:
         raise CreditbenchError(
-            f"Block '{self.name}' knows no weights but its own: use `pullback`, which differentiates it, and no"
-            " feedback weights."
+            f"Block '{self.name}' knows no weights but its own: use `pullback`, which differentiates it, and"
+            " no feedback weights."
         )
 
     def pullback(

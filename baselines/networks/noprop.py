@@ -6,17 +6,18 @@ t = 0 ... T. Block t estimates the label from the image x and z_{t-1}, and hands
 
     û_t = softmax(net_t(x, z_{t-1}))        z_t = a_t û_t + b_t z_{t-1}
 
-    α = s_{t-1} / s_t        a_t = sqrt(s_t) (1 - α) / (1 - s_{t-1})        b_t = sqrt(α) (1 - s_t) / (1 - s_{t-1})
+    a_t = sqrt(s_t) (1 - α) / (1 - s_{t-1})    b_t = sqrt(α) (1 - s_t) / (1 - s_{t-1})    α = s_{t-1} / s_t
 
 The authors draw z_0 and add noise of variance c_t = (1 - s_t) (1 - α) / (1 - s_{t-1}) at every block; here
 both are at their mean, so that a prediction repeats itself: z_0 = 0. The output block reads z_T alone.
 
-net_t: two 3 x 3 convolutions with 2 x 2 maximum pooling and a linear layer on images, the linear layer alone on
-anything else; beside it a linear layer on z; on top of both a linear layer, all rectified, and the output.
+net_t: two 3 x 3 convolutions with 2 x 2 maximum pooling and a linear layer on images, the linear layer alone
+on anything else; beside it a linear layer on z; on top of both a linear layer, all rectified, and the output.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def noprop(
         raise CreditbenchError(f"The network noprop needs a depth of at least 1, not {depth}.")
     shares = [math.sin(math.pi / 2 * (t + 0.5) / (depth + 1)) ** 2 for t in range(depth + 1)]
     blocks: list[Block] = []
-    for number, (before, after) in enumerate(zip(shares, shares[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(shares)):
         image: list[WeightedBlock] = []
         for place in range(2 if len(input_shape) == 3 else 0):
             shape = image[-1].output_shape if image else input_shape
@@ -85,12 +86,12 @@ class Denoiser(AutogradBlock):
     @property
     def estimate_weight(self) -> float:
         """a_t: the estimate's share in z_t."""
-        return self.after**0.5 * (1 - self.before / self.after) / (1 - self.before)
+        return math.sqrt(self.after) * (1 - self.before / self.after) / (1 - self.before)
 
     @property
     def label_weight(self) -> float:
         """b_t: the share of z_{t-1} in z_t."""
-        return (self.before / self.after) ** 0.5 * (1 - self.after) / (1 - self.before)
+        return math.sqrt(self.before / self.after) * (1 - self.after) / (1 - self.before)
 
     @property
     def left_variance(self) -> float:

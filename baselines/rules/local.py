@@ -39,8 +39,8 @@ def block_by_block(
 class Head:
     """A classifier on top of a block: y = V_n f(... f(V_1 h + c_1)) + c_n.
 
-    Images are averaged first, over the smallest windows (of 1, 2, 4, ... pixels a side) that leave at most
-    `features` numbers. The layers are blocks bound to learned tensors, called "<block>.head<n>.weight".
+    Images are averaged first, over the smallest windows that tile them and leave at most `features` numbers,
+    or over all of them. The layers are blocks bound to learned tensors, called "<block>.head<n>.weight".
     """
 
     pooling: Pooling | None
@@ -82,7 +82,8 @@ class Head:
     ) -> Credit:
         """From an error at the outputs to the change at h; `feedback` may stand for the first layer's
         weights on the way."""
-        (kept, traces), own = saved, {}
+        kept, traces = saved
+        own: dict[str, Tensor] = {}
         for layer, trace in reversed(list(zip(self.bound(learned), traces, strict=True))):
             instead = feedback if layer.name == self.layers[0].name else None
             update, error = layer.pullback(trace, error, instead)
@@ -97,11 +98,10 @@ class Head:
 
 
 def pooled_to(shape: Shape, features: int) -> Pooling | None:
-    """The mean pooling that leaves at most `features` numbers of an image, or one per channel; None where
-    there is nothing to do."""
-    size = 1
-    while len(shape) == 3 and size < min(shape[1:]):
-        if math.prod(Pooling("mean", size).output_shape(shape)) <= features:
-            break
-        size = min(2 * size, *shape[1:])
-    return Pooling("mean", size) if size > 1 else None
+    """The mean pooling that leaves at most `features` numbers of an image; None where none is needed."""
+    if len(shape) < 3 or math.prod(shape) <= features:
+        return None
+    channels, *sides = shape
+    even = [size for size in range(2, min(sides) + 1) if all(side % size == 0 for side in sides)]
+    fits = (size for size in even if channels * math.prod(side // size for side in sides) <= features)
+    return Pooling("mean", next(fits, min(sides)))

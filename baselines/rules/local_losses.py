@@ -47,7 +47,7 @@ class LocalLosses(LearningRule):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         def credit(block: Block, h: Tensor) -> Credit:
-            change, own = torch.zeros_like(h), {}
+            change, own = torch.zeros_like(h), dict[str, Tensor]()
             for weight, loss in self.losses():
                 part, updates = loss.credit(block, h, batch.targets, state, context)
                 change = torch.add(change, part, alpha=weight)
@@ -83,8 +83,8 @@ class LocalSimilarity(LocalLosses):
         L_l = mean_ij (S(M_l h_l)_ij - S(label)_ij)²        S(x)_ij = x̂_i · x̂_j        ΔW_l = ∂L_l/∂W_l
 
     x̂ is x less its mean over the units, of length 1; labels are one-hot. M_l learns beside W_l: linear, or a
-    3 x 3 convolution, of which the standard deviation of every channel over the positions is taken for x. It is
-    [seed, units, units] or [seed, channels, channels, 3, 3]. What is compared lies within the batch.
+    3 x 3 convolution, of which the standard deviation of every channel over the positions is taken for x. It
+    is [seed, units, units] or [seed, channels, channels, 3, 3]. What is compared lies within the batch.
     """
 
     name: ClassVar[str] = "sim"
@@ -113,8 +113,8 @@ class PredictionAndSimilarity(LocalLosses):
 
 @dataclass(frozen=True)
 class PlausiblePrediction(LocalLosses):
-    """pred without backpropagation in the block (Nøkland & Eidnes 2019): the label comes as a random code, and
-    the classifier's error goes back through fixed weights.
+    """pred without backpropagation in the block (Nøkland & Eidnes 2019): the label comes as a random code,
+    and the classifier's error goes back through fixed weights.
 
         y_l = V_l pool(h_l) + c_l        L_l = binary cross-entropy of σ(y_l) with [P_l label > 0]
         ∂L_l/∂h_l ≈ B_lᵀ (σ(y_l) - code) / codes

@@ -27,7 +27,8 @@ class PlausibleKernelBottleneck(LearningRule):
 
         v_g = sqrt((Σ_{units of g} (h - mean)² + smoothing) / n)
 
-    γ is `balance`. k is [seed, batch, batch], v [seed, batch, groups].
+    γ is `balance`; the authors' smoothing is 1, for groups of 32 units. k is [seed, batch, batch], v [seed,
+    batch, groups].
     """
 
     name: ClassVar[str] = "phsic"
@@ -37,14 +38,14 @@ class PlausibleKernelBottleneck(LearningRule):
     balance: float = 2.0
     sigma: float = 5.0
     groups: int = 32
-    smoothing: float = 1.0
+    smoothing: float = 0.1
 
     def supports(self, network: Network, task: Task) -> str | None:
         for block in network.blocks[:-1]:
             if self.grouped(block) < 2:
                 return (
-                    f"block '{block.name}' has {block.output_size} units: its kernel needs at least two groups of"
-                    " at least two"
+                    f"block '{block.name}' has {block.output_size} units: its kernel needs two groups or"
+                    " more, of two units or more"
                 )
         return None
 

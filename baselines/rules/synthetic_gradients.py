@@ -1,4 +1,4 @@
-"""Synthetic gradients: a module beside every hidden block foretells its gradient, so that it need not wait."""
+"""Synthetic gradients: a module beside every hidden block foretells its gradient."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class SyntheticGradients(LearningRule):
         by_label = state.learned[f"{block.name}.by_label"]
         rows = by_label.gather(1, targets.unsqueeze(-1).expand(-1, -1, block.output_size)).view_as(h)
         mapped = units_last(h) @ state.learned[f"{block.name}.by_activity"].mT
-        return rows + mapped.unflatten(1, (h.shape[1], *h.shape[3:])).movedim(-1, 2)
+        return rows + mapped.view(*h.shape[:2], *h.shape[3:], -1).movedim(-1, 2)
 
     def corrected(self, block: Block, h: Tensor, foretold: Tensor, true: Tensor, label: Tensor) -> Step:
         """The module's updates, from what it foretold and what has come down since."""
