@@ -16,6 +16,14 @@ from creditbench.suite.record import STATUSES
 if TYPE_CHECKING:
     import pandas as pd
 
+# Tracks are never compared in one table: how settings were chosen, in the order they are shown.
+TRACKS = {
+    "tuned": "tuned",
+    "published": "published settings",
+    "by-hand": "settings given by hand",
+    "default": "default settings",
+    None: "settings of unknown origin",
+}
 FEW = 3  # seeds below which a score is marked
 REFERENCE = "bp"
 BUDGET = ("epochs", "batch_size", "schedule", "train_samples", "augmentation", "protocol")
@@ -43,7 +51,10 @@ class BoardRow:
     settings: str  # what else was chosen for the rule: learning rate, hyperparameters
     batch_size: int
     budget: str  # what every cell of its table was given
-    tuned: bool | None  # whether validation chose the settings, or they are defaults
+    track: str | None  # how the settings were chosen: one of TRACKS; None where the records do not say
+    tuning_trials: int | None  # what choosing them cost; None where the records do not say
+    tuning_seconds: float | None  # [s] of all trials
+    tuning_macs: float | None  # of all trials' training
     cell: str
     seeds: tuple[int, ...]  # asked for, whatever became of them
     scores: tuple[float, ...]  # share of the test set, after the last epoch, per seed that was scored
@@ -80,19 +91,24 @@ def board(frame: pd.DataFrame) -> list[BoardRow]:
     tables: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in _cells(plain_rows(frame)):
         first = cell[0]
-        tables[first["task"], first["task_version"], first["network"]].append(cell)
+        tables[first["task"], first["task_version"], first["network"], _track(cell)].append(cell)
     rows = [row for cells in tables.values() for row in _table(cells)]
     return sorted(rows, key=_order)
 
 
 def tables(rows: Iterable[BoardRow]) -> list[list[BoardRow]]:
-    """Rows that may be compared: those of one task (and version of it) and network."""
-    return [list(part) for _, part in groupby(rows, lambda row: (row.task, row.task_version, row.network))]
+    """Rows that may be compared: those of one task (and version of it), network and track."""
+
+    def together(row: BoardRow) -> tuple[Any, ...]:
+        return (row.task, row.task_version, row.network, row.track)
+
+    return [list(part) for _, part in groupby(rows, together)]
 
 
 def _order(row: BoardRow) -> tuple[Any, ...]:
     place = (row.score is None, -(row.score or 0.0))
-    return (row.task, row.task_version, row.network, *place, row.rule, row.variant, row.cell)
+    track = list(TRACKS).index(row.track)
+    return (row.task, row.task_version, row.network, track, *place, row.rule, row.variant, row.cell)
 
 
 def _cells(seeds: list[Seed]) -> list[Cell]:
@@ -165,7 +181,6 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
     scores = tuple(seed["score"] for seed in scored)
     cost = _cost(cell)
     step, reference = cost["step_seconds"], cost["bp_step_seconds"]
-    recipes = {seed["recipe"] for seed in cell}
     return BoardRow(
         task=first["task"],
         task_version=first["task_version"],
@@ -175,7 +190,10 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         settings=settings,
         batch_size=first["batch_size"],
         budget=budget,
-        tuned=None if None in recipes else recipes.isdisjoint({"default", "published"}),
+        track=_track(cell),
+        tuning_trials=first["tuning_trials"],
+        tuning_seconds=first["tuning_seconds"],
+        tuning_macs=first["tuning_macs"],
         cell=first["cell"],
         seeds=tuple(seed["seed"] for seed in cell),
         scores=scores,
@@ -205,6 +223,12 @@ def _to_target(cell: Cell) -> dict[str, float | None]:
     """Means over the seeds; None unless all of them reached the target, since a mean over the quick ones
     would flatter."""
     return {name: _mean([seed[name] for seed in cell]) for name in TO_TARGET}
+
+
+def _track(cell: Cell) -> str | None:
+    """Of the seed whose settings were chosen with the least care."""
+    found = {seed["track"] for seed in cell}
+    return [track for track in TRACKS if track in found][-1]
 
 
 def _cost(cell: Cell) -> Seed:

@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 
 from creditbench.reports.board import BoardRow
-from creditbench.reports.figures import ABSENT
+from creditbench.reports.figures import ABSENT, prefixed, rounded
 
 LEGEND: tuple[tuple[str, str], ...] = (
     (
@@ -14,6 +14,12 @@ LEGEND: tuple[tuple[str, str], ...] = (
         "Share of the test set that is classified correctly, in %, after the last epoch: mean ± standard "
         "deviation (with n\N{NO-BREAK SPACE}−\N{NO-BREAK SPACE}1) over the seeds that ended ok. The test "
         "set is scored once per seed, when training is over; nothing is chosen on it.",
+    ),
+    (
+        "tracks",
+        "How a rule's settings were chosen. Tuned: on validation data, with the same number of trials for "
+        "every rule. Published: by the rule's authors. By hand: given on the command line. Default: nobody "
+        "chose them for this task and network. Tracks stand in tables of their own.",
     ),
     (
         "at best epoch",
@@ -63,11 +69,34 @@ LEGEND: tuple[tuple[str, str], ...] = (
     ),
 )
 
-NOT_MEASURED = (
-    "memory inside kernels and allocators, data loading and scoring (outside the clock), the cost of tuning"
-)
+FEW_MARK = "*"
 
-FEW_MARK, UNTUNED_MARK = "*", "†"
+
+def not_measured(rows: Sequence[BoardRow]) -> str:
+    """What a reader might look for in vain."""
+    told = all(row.tuning_seconds is not None for row in rows if row.track == "tuned")
+    always = "memory inside kernels and allocators, data loading and scoring (outside the clock)"
+    return always if told else f"{always}, the cost of tuning"
+
+
+def tuning_cost(rows: Sequence[BoardRow]) -> list[str]:
+    """What choosing the settings of a table's rows cost, in a sentence; none where records do not say."""
+    told = [row for row in rows if row.tuning_seconds is not None]
+    if not told:
+        return []
+    trials = {row.tuning_trials for row in told}
+    parts = [f"{row.rule} {tuning_words(row, trials=len(trials) > 1)}" for row in told]
+    each = f", {told[0].tuning_trials} trials each" if len(trials) == 1 and None not in trials else ""
+    return [f"Tuning on validation{each}: {'; '.join(parts)}."]
+
+
+def tuning_words(row: BoardRow, trials: bool = True) -> str:
+    """ "12 trials, 63.0 s, 1.52 TMAC"; empty where the records do not say."""
+    if row.tuning_seconds is None:
+        return ""
+    count = f"{row.tuning_trials} trials, " if trials and row.tuning_trials else ""
+    macs = "" if row.tuning_macs is None else f", {prefixed(row.tuning_macs)}MAC"
+    return f"{count}{rounded(row.tuning_seconds)} s{macs}"
 
 
 def footnotes(rows: Sequence[BoardRow]) -> list[tuple[str, str]]:
@@ -75,8 +104,6 @@ def footnotes(rows: Sequence[BoardRow]) -> list[tuple[str, str]]:
     notes = [(ABSENT, "not measured, or not available; never zero")]
     if any(row.few for row in rows):
         notes.append((FEW_MARK, "fewer than 3 seeds: the spread cannot be trusted"))
-    if any(row.tuned is False for row in rows):
-        notes.append((UNTUNED_MARK, "default hyperparameters, not tuned for this task and network"))
     if not all(row.macs_complete for row in rows):
         notes.append((">", "lower bound: some operators of the step are not counted"))
     return notes + [(mark, f"timed on {words}") for mark, words in machines(rows).values() if mark]

@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from creditbench.reports.board import REFERENCE, BoardRow, tables
+from creditbench.reports.board import REFERENCE, TRACKS, BoardRow, tables
 from creditbench.reports.figures import exact, percent, prefixed, rounded
-from creditbench.reports.legend import LEGEND, NOT_MEASURED, footnotes, machines, origins
+from creditbench.reports.legend import (
+    LEGEND,
+    footnotes,
+    machines,
+    not_measured,
+    origins,
+    tuning_words,
+)
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.store import replacing
 
@@ -57,7 +64,7 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
     tasks: dict[tuple[str, int], list[Mapping[str, object]]] = {}
     for part in tables(rows):
         first = part[0]
-        own = {"rows": part, "axis": _axis(part), "first": first}
+        own = {"rows": part, "axis": axis_of(part), "first": first, "track": TRACKS[first.track]}
         tasks.setdefault((first.task, first.task_version), []).append(own)
     return environment.from_string(text).render(
         title=title,
@@ -67,7 +74,8 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
         origins=origins(rows),
         footnotes=footnotes(rows),
         legend=LEGEND,
-        not_measured=NOT_MEASURED,
+        not_measured=not_measured(rows),
+        tuning_words=tuning_words,
         style=Markup(style),
         script=Markup(script),
         # Nothing but this script runs, whatever a record should smuggle in.
@@ -86,7 +94,7 @@ def write_page(rows: Sequence[BoardRow], path: Path, title: str = TITLE, notes: 
     return path
 
 
-def _axis(rows: Sequence[BoardRow]) -> Axis | None:
+def axis_of(rows: Sequence[BoardRow]) -> Axis | None:
     """Over the scores of a table, spreads included, ending at round numbers.
 
     Where the lowest quarter of the rows would squeeze the rest into half of the axis, it is left

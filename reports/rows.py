@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """One dictionary per row; what is missing is None, and a whole number stays an int."""
-    columns = {str(name): [_plain(value) for value in frame[name]] for name in frame.columns}
-    return [{name: values[place] for name, values in columns.items()} for place in range(len(frame))]
+    names = [str(name) for name in frame.columns]
+    columns = [_plain(frame.iloc[:, place]) for place in range(len(names))]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def json_rows(frame: pd.DataFrame) -> str:
@@ -20,9 +21,10 @@ def json_rows(frame: pd.DataFrame) -> str:
     return json.dumps(plain_rows(frame), indent=1, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
-    import pandas as pd
-
-    if pd.isna(value):
-        return None
-    return value.item() if hasattr(value, "item") else value
+def _plain(column: pd.Series[Any]) -> list[Any]:
+    # By column: asking of every single value is most of the time that a large folder takes.
+    values: list[Any] = column.tolist()
+    known = column.notna().tolist()
+    if column.dtype == object:  # numbers of numpy's own may be among them
+        values = [value.item() if hasattr(value, "item") else value for value in values]
+    return [value if here else None for value, here in zip(values, known, strict=True)]

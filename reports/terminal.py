@@ -6,15 +6,15 @@ import io
 import textwrap
 from collections.abc import Sequence
 
-from creditbench.reports.board import BoardRow, tables
+from creditbench.reports.board import TRACKS, BoardRow, tables
 from creditbench.reports.figures import ABSENT, percent, prefixed, rounded
 from creditbench.reports.legend import (
     FEW_MARK,
-    NOT_MEASURED,
-    UNTUNED_MARK,
     footnotes,
     machines,
+    not_measured,
     origins,
+    tuning_cost,
 )
 
 WIDTH, NAME = 110, 20  # characters of a line, and of its first column
@@ -35,7 +35,7 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
     marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
     parts = [_table(part, marks, width) for part in tables(rows)]
     notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
-    footer = [*notes, SHORT, f"Not in these records: {NOT_MEASURED}.", " ".join(origins(rows))]
+    footer = [*notes, SHORT, f"Not in these records: {not_measured(rows)}.", " ".join(origins(rows))]
     parts.append("\n".join(wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)
 
@@ -58,14 +58,20 @@ def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
         for reason in row.reasons
     ]
     return "\n".join(
-        [table_title(rows, width), grid(heads, lines, width, words=("rule", "status")), *troubles]
+        [
+            table_title(rows, width),
+            grid(heads, lines, width, words=("rule", "status")),
+            *troubles,
+            *(wrapped(clean(line), width) for line in tuning_cost(rows)),
+        ]
     )
 
 
 def table_title(rows: Sequence[BoardRow], width: int) -> str:
     first = rows[0]
     version = f" (version {first.task_version})" if first.task_version != 1 else ""
-    return wrapped(clean(f"{first.task}{version}, {first.network}: {first.budget}"), width)
+    title = f"{first.task}{version}, {first.network}, {TRACKS[first.track]}: {first.budget}"
+    return wrapped(clean(title), width)
 
 
 def grid(
@@ -98,8 +104,7 @@ def grid(
 
 def row_name(row: BoardRow) -> str:
     """The rule, and below it what tells it from its neighbours."""
-    words = clean(row.rule) + (f" {UNTUNED_MARK}" if row.tuned is False else "")
-    lines = textwrap.wrap(words, NAME)
+    lines = textwrap.wrap(clean(row.rule), NAME)
     for choice in row.variant.split(", ") if row.variant else ():
         lines += textwrap.wrap(clean(choice), NAME, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)

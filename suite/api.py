@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from creditbench.suite.driver import Observer, Summary
-    from creditbench.suite.plan import Label
+    from creditbench.suite.plan import Label, Planned
 
 DEFAULT_FOLDER = "creditbench-results"
 Names = str | Sequence[str] | None
@@ -29,16 +29,20 @@ def run(
     learning_rate: float | None = None,
     device: str = "auto",
     results: str | Path = DEFAULT_FOLDER,
+    recipes: str | Path | None = None,
 ) -> pd.DataFrame:
     """Runs a suite, or single cells, and returns one row per trained seed (see `load_results`).
 
     suite: a name of `creditbench list suites` or the path of a TOML file; without one, `task` and `rule`
     say what to run (on `mlp` unless `network` is given). rule: names, "file.py:Class", or classes.
+    recipes: a folder that `creditbench tune` wrote; its recipes come before the package's.
     What `results` already holds and still is valid is not run again. Raises CreditbenchError.
     """
     import creditbench
 
-    summary = execute(suite, task, network, rule, seeds, epochs, learning_rate, device, results)
+    summary = execute(
+        suite, task, network, rule, seeds, epochs, learning_rate, device, results, None, recipes
+    )
     frame = creditbench.load_results(results)
     return frame[frame["key"].isin(summary.keys)].reset_index(drop=True)
 
@@ -54,11 +58,28 @@ def execute(
     device: str,
     results: str | Path,
     observer: Observer | None = None,
+    recipes: str | Path | None = None,
 ) -> Summary:
     """What `run` and the command line do: plan, then train and measure what is missing."""
     from creditbench.suite.driver import choose_device, run_cells
-    from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
     from creditbench.suite.store import Store
+
+    cells = planned(suite, task, network, rule, seeds, epochs, learning_rate, recipes)
+    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+
+
+def planned(
+    suite: str | None,
+    task: Names = None,
+    network: Names = None,
+    rule: Label | Sequence[Label] | None = None,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    recipes: str | Path | None = None,
+) -> list[Planned]:
+    """The cells that the words of `run` mean."""
+    from creditbench.suite.plan import Part, Suite, narrowed, plan, read_suite
 
     tasks, networks = _listed(task), _listed(network)
     rules: list[Label] = [rule] if isinstance(rule, (str, type)) else list(rule or ())
@@ -71,8 +92,7 @@ def execute(
         chosen = Suite("own", "", (part,))
     else:
         chosen = narrowed(read_suite(suite), tasks, networks, rules)
-    cells = plan(chosen, seeds, epochs, learning_rate)
-    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+    return plan(chosen, seeds, epochs, learning_rate, None if recipes is None else Path(recipes))
 
 
 def _listed(names: Names) -> list[str]:

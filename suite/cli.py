@@ -6,10 +6,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from creditbench.suite.commands import check, list_names, run, show, tune
+from creditbench.suite.commands import (
+    audit,
+    challenge,
+    check,
+    doctor,
+    list_names,
+    plan,
+    run,
+    show,
+    stability,
+    tune,
+    why,
+)
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, show, list_names, check, tune)
+COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from creditbench.suite.types import Batch, LearningRule, Network, Splits, Task
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = (
     "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
-    "conv:width=3",
+    "conv:width=3", "mlp:width=9,activation=identity", "conv:width=3,activation=identity,pooling=mean",
 )  # fmt: skip
 
 
@@ -204,9 +204,12 @@ def _own_generator(rule: LearningRule, label: str) -> None:
 def _alone(rule: LearningRule, label: str) -> None:
     together = _steps(_learner(rule, label, [3, 5, 8]), [3, 5, 8])
     for place, seed in enumerate((3, 5, 8)):
-        for name, tensor in _steps(_learner(rule, label, [seed]), [seed]).items():
-            if not torch.allclose(tensor[0], together[name][place], rtol=1e-3, atol=1e-5):
-                apart = (tensor[0] - together[name][place]).abs().max().item()
+        model = _learner(rule, label, [seed])
+        start = {name: tensor.clone() for name, tensor in model.tensors().items()}
+        for name, tensor in _steps(model, [seed]).items():
+            # Adam makes steps of rounding where updates cancel, so single weights are no measure.
+            apart, moved = (tensor[0] - together[name][place]).norm(), (tensor - start[name]).norm()
+            if not apart <= 0.05 * moved + 1e-5:
                 raise Broken(
                     f"'{name}' of seed {seed} differs by {apart:.1e} when trained beside others; count"
                     " dimensions from the right, or set together = False"

@@ -14,11 +14,12 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.execute import inline
-from creditbench.suite.fingerprint import MEASURING, fingerprint
+from creditbench.suite.fingerprint import MEASURING, TRAINING, fingerprint, modules
 from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
+from creditbench.suite.standing import stand
 from creditbench.suite.store import Store
 from creditbench.suite.train import Trained
 from creditbench.suite.types import Block
@@ -115,6 +116,9 @@ def run_cells(
             summary.note(run)
     summary.kept = stored
     observer.planned(len(summary.keys), stored)
+    for code, group in {group.fingerprint: group for group in todo}.items():
+        root = TRAINING if group.work == "train" else MEASURING
+        store.put_code(code, modules(files_of(group.origin), torch.__version__, root))
     for group, outcome in inline(_announced(todo, observer), observer.progress):
         if isinstance(outcome, Trained):
             store.put(outcome.run, outcome.predictions)
@@ -146,24 +150,22 @@ def _groups(
     """The work that is left of a cell, and the runs that need none.
 
     A record that cannot be read is neither: it is left as it lies and named."""
-    code = fingerprint(_files(cell.origin), torch.__version__)
-    measuring = fingerprint(_files(cell.origin), torch.__version__, MEASURING)
+    code = fingerprint(files_of(cell.origin), torch.__version__)
+    measuring = fingerprint(files_of(cell.origin), torch.__version__, MEASURING)
     done: list[Run] = []
     missing: list[Spec] = []
     previous = {}
     for spec in cell.specs:
-        try:
-            run = store.get(spec)
-        except CreditbenchError as error:
-            summary.unreadable.append(str(error))
+        found = stand(spec, store, code)
+        if found.verdict == "unreadable":
+            summary.unreadable.append(found.words)
             continue
-        finished = run is not None and run.status in ("ok", "diverged", "skipped")
-        if run is not None and finished and store.is_valid(run, code):
-            done.append(run)
+        if found.run is not None and found.settled:
+            done.append(found.run)
             continue
         missing.append(spec)
-        if run is not None and finished and run.digest:
-            previous[spec.key] = run.digest
+        if found.run is not None and found.verdict == "replay":
+            previous[spec.key] = found.run.digest
     groups = []
     size = seeds_at_once(cell, device)
     replayed = [spec for spec in missing if spec.key in previous]
@@ -172,9 +174,9 @@ def _groups(
         for start in range(0, len(specs), size):
             own = tuple(specs[start : start + size])
             groups.append(
-                Group("train", own, cell.origin, device.type, code, cell.recipe, previous)
+                Group("train", own, cell.origin, device.type, code, cell.recipe, previous, cell.tuning)
                 if specs is replayed
-                else Group("train", own, cell.origin, device.type, code, cell.recipe)
+                else Group("train", own, cell.origin, device.type, code, cell.recipe, None, cell.tuning)
             )
     try:
         cost = store.get_cost(cell.specs[0], machine(device))
@@ -212,7 +214,7 @@ def _weights(cell: Planned) -> float:
     return sum(math.prod(b.input_shape) * math.prod(b.preactivation_shape) for b in blocks)
 
 
-def _files(origin: Origin) -> list[Path]:
+def files_of(origin: Origin) -> list[Path]:
     """The files that define a cell's task, network and rule."""
     found = [registry.source_file("task", origin.task), registry.source_file("network", origin.network)]
     if isinstance(origin.rule, str):

@@ -23,20 +23,48 @@ BYSTANDERS = {
     "creditbench.suite.meters.alignment",
     "creditbench.suite.phases",
     "creditbench.suite.record",
+    "creditbench.suite.seal",
     "creditbench.suite.specification",
 }
 
 
 def fingerprint(files: Iterable[Path], torch_version: str, root: str = TRAINING) -> str:
     """12 hexadecimal digits over the code reached from `files` and from a module of the harness."""
-    digest = hashlib.sha256(".".join(torch_version.split(".")[:2]).encode())
+    digest = hashlib.sha256(_series(torch_version).encode())
+    for text in sorted(_reached(files, root).values()):
+        digest.update(text.encode())
+    return digest.hexdigest()[:12]
+
+
+def modules(files: Iterable[Path], torch_version: str, root: str = TRAINING) -> dict[str, str]:
+    """What a fingerprint is made of, to tell later what has changed: module -> 8 hexadecimal digits.
+
+    A file of the user's goes by its name alone: folders are nobody's business."""
+    found = {"torch": _series(torch_version)}
+    for path, text in _reached(files, root).items():
+        found[_name_of(path)] = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return dict(sorted(found.items()))
+
+
+def _series(torch_version: str) -> str:
+    return ".".join(torch_version.split(".")[:2])
+
+
+def _name_of(path: Path) -> str:
+    for package in ("suite", "tasks", "baselines"):
+        home = _file_of(f"{ROOT}{package}")
+        if home is not None and path.is_relative_to(home.resolve().parent):
+            parts = path.relative_to(home.resolve().parent).with_suffix("").parts
+            return ".".join((package, *parts)).removesuffix(".__init__")
+    return path.name
+
+
+def _reached(files: Iterable[Path], root: str) -> dict[Path, str]:
     reached: dict[Path, str] = {}
     for start in (*files, _file_of(root)):
         if start is not None:
             _follow(start.resolve(), reached)
-    for text in sorted(reached.values()):
-        digest.update(text.encode())
-    return digest.hexdigest()[:12]
+    return reached
 
 
 def _follow(path: Path, reached: dict[Path, str]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from creditbench.suite import recipes
 from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.record import OPERATIONS, PHASES, Cost, Run
-from creditbench.suite.specification import format_label
+from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.store import Store, read
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ COST_COLUMNS = (
 KEY_COLUMNS = ("cell", "key", "machine", "cost_machine", "cost_device")  # whose cost stands in the row
 ENERGY_TABLE = "cmos45-fp32"  # what the energy columns are modelled with
 PROVENANCE_COLUMNS = ("device", "recipe", "creditbench", "torch", "commit", "finished")
+TUNING_COLUMNS = ("track", "tuning_trials", "tuning_seconds", "tuning_macs")  # of the settings, per cell
 
 
 def load_results(folder: str | Path) -> pd.DataFrame:
@@ -70,8 +73,8 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """As `load_results`, with what can be read and one sentence for each record that cannot."""
     import pandas as pd
 
-    runs: list[Run] = []
-    costs: dict[str, dict[str, Cost]] = {}
+    rows: list[tuple[Any, ...]] = []  # runs are let go as they are read: their curves would fill the memory
+    costs = Costs()
     problems: list[str] = []
     for path in Store(Path(folder)).paths():
         try:
@@ -80,47 +83,107 @@ def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
             problems.append(str(error))
             continue
         if isinstance(record, Run):
-            runs.append(record)
-        else:
-            costs.setdefault(record.spec.cell, {})[record.machine] = record
-    columns = [*RUN_COLUMNS, *CURVE_COLUMNS, *COST_COLUMNS, *KEY_COLUMNS, *PROVENANCE_COLUMNS]
-    references = [cost for own in costs.values() for cost in own.values() if cost.spec.rule == "bp"]
-    rows = [_row(run, costs.get(run.spec.cell, {}), references) for run in runs]
-    frame = pd.DataFrame(rows, columns=columns)
-    integers = ["seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
+            rows.append(_row(record))
+        elif isinstance(record, Cost):
+            costs.add(record)
+    columns = [
+        *RUN_COLUMNS,
+        *CURVE_COLUMNS,
+        *COST_COLUMNS,
+        *KEY_COLUMNS,
+        *PROVENANCE_COLUMNS,
+        *TUNING_COLUMNS,
+    ]
+    integers = {"seed", "epochs", "batch_size", "best_epoch", "train_samples", "peak_bytes",
                 "parameters", "learned_parameters", "task_version", "protocol", "steps",
-                "epochs_to_target", "steps_to_target", "peak_process_bytes",
+                "epochs_to_target", "steps_to_target", "peak_process_bytes", "tuning_trials",
                 "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes",
-                *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS)]  # fmt: skip
+                *(f"peak_{kind}_bytes" for kind in MEMORY_KINDS)}  # fmt: skip
     words = {"uncounted_operations", "energy_table", "joules_source"}
-    floats = ["score", "validation_score", "best_score", "learning_rate", "train_seconds", "target_score",
-              "seconds_to_target", "energy_to_target_pj",
-              *(set(COST_COLUMNS) - set(integers) - words)]  # fmt: skip
-    frame = frame.astype(dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64"))
+    floats = {"score", "validation_score", "best_score", "learning_rate", "train_seconds", "target_score",
+              "seconds_to_target", "tuning_seconds", "tuning_macs",
+              *COST_COLUMNS} - integers - words  # fmt: skip
+    kinds = dict.fromkeys(integers, "Int64") | dict.fromkeys(floats, "float64")
+
+    def typed(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+
+    own = typed(pd.DataFrame(rows, columns=OWN_COLUMNS))
+    beside, place = costs.joined(zip(own["cell"], own["machine"], strict=True))
+    joined = typed(pd.DataFrame(beside, columns=JOINED_COLUMNS)).take(place).reset_index(drop=True)
+    frame = pd.concat([own, joined], axis=1)
+    samples = (frame["steps_to_target"] * frame["batch_size"]).to_numpy("float64", na_value=math.nan)
+    frame["energy_to_target_pj"] = samples * frame["train_energy_pj"]
     order = ["task", "network", "rule", "cell", "seed"]
-    return frame.sort_values(order, kind="stable", ignore_index=True), problems
+    return frame[columns].sort_values(order, kind="stable", ignore_index=True), problems
 
 
-def _row(run: Run, costs: dict[str, Cost], references: list[Cost]) -> dict[str, Any]:
-    spec = run.spec
-    row: dict[str, Any] = {name: getattr(spec, name, None) for name in RUN_COLUMNS}
-    row |= {name: getattr(run, name) for name in RUN_COLUMNS if hasattr(run, name)}
-    row["hyperparameters"] = format_label("", spec.hyperparameters).lstrip(":")
-    row["network_choices"] = format_label("", spec.network_choices).lstrip(":")
-    row |= {"cell": spec.cell, "key": spec.key}
-    for name in ("machine", *PROVENANCE_COLUMNS):
-        value = run.provenance.get(name)
-        row[name] = None if value is None else str(value)
-    if costs:
-        home = row["machine"]
-        cost = costs[home] if home in costs else costs[min(costs)]
-        row |= _cost_columns(cost)
+OF_CURVE = tuple(name for name in CURVE_COLUMNS if name != "energy_to_target_pj")  # that needs the cost
+OWN_COLUMNS = (
+    *RUN_COLUMNS, *OF_CURVE, "cell", "key", "machine", *PROVENANCE_COLUMNS, *TUNING_COLUMNS
+)  # fmt: skip
+JOINED_COLUMNS = (*COST_COLUMNS, "cost_machine", "cost_device")
+_OF_SPEC = frozenset(Spec.__dataclass_fields__)
+_OPTIONS = ("hyperparameters", "network_choices")
+
+
+def _row(run: Run) -> tuple[Any, ...]:
+    """What a run says by itself: the values of OWN_COLUMNS."""
+    spec, provenance, curve = run.spec, run.provenance, _curve_columns(run)
+    own = [
+        format_label("", getattr(spec, name)).lstrip(":")
+        if name in _OPTIONS
+        else getattr(spec if name in _OF_SPEC else run, name)
+        for name in RUN_COLUMNS
+    ]
+    told = [provenance.get(name) for name in ("machine", *PROVENANCE_COLUMNS)]
+    words = [None if value is None else str(value) for value in told]
+    price = provenance.get("tuning")
+    paid = [price.get(key) for key in recipes.COST] if isinstance(price, Mapping) else [None] * 3
+    track = recipes.track(words[1 + PROVENANCE_COLUMNS.index("recipe")])
+    return (*own, *(curve.get(name) for name in OF_CURVE), spec.cell, spec.key, *words, track, *paid)
+
+
+class Costs:
+    """All costs of a folder, and which of them belongs beside a run."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, dict[str, Cost]] = {}  # cell -> machine -> cost
+        self.references: dict[tuple[Any, ...], list[Cost]] = {}  # bp's
+
+    def add(self, cost: Cost) -> None:
+        self.of.setdefault(cost.spec.cell, {})[cost.machine] = cost
+        if cost.spec.rule == "bp":
+            self.references.setdefault(_site(cost), []).append(cost)
+
+    def joined(self, runs: Iterable[tuple[str, str | None]]) -> tuple[list[dict[str, Any]], list[int]]:
+        """The values of JOINED_COLUMNS, once per cell and machine, and for each run which of them it has."""
+        found: list[dict[str, Any]] = []
+        place: dict[tuple[str, str | None], int] = {}
+        order = []
+        for cell, home in runs:
+            if (cell, home) not in place:
+                place[cell, home] = len(found)
+                found.append(self._beside(cell, home))
+            order.append(place[cell, home])
+        return found, order
+
+    def _beside(self, cell: str, home: str | None) -> dict[str, Any]:
+        own = self.of.get(cell)
+        if not own:
+            return {}
+        cost = own[home] if home in own else own[min(own)]
+        row = _cost_columns(cost)
         row["uncounted_operations"] = format_label("", cost.uncounted_operations).lstrip(":") or None
-        row["bp_step_seconds"] = _bp_step_seconds(cost, references)
+        row["bp_step_seconds"] = _bp_step_seconds(cost, self.references.get(_site(cost), []))
         device = cost.provenance.get("device")
-        row |= {"cost_machine": cost.machine, "cost_device": None if device is None else str(device)}
-    row |= _curve_columns(run, row)
-    return row
+        return row | {"cost_machine": cost.machine, "cost_device": None if device is None else str(device)}
+
+
+def _site(cost: Cost) -> tuple[Any, ...]:
+    """Where times may be compared: the same task, network, batch size and machine."""
+    spec = cost.spec
+    return spec.task, spec.task_version, spec.network, spec.batch_size, cost.machine
 
 
 def _cost_columns(cost: Cost) -> dict[str, Any]:
@@ -128,9 +191,9 @@ def _cost_columns(cost: Cost) -> dict[str, Any]:
     row |= {f"peak_{kind}_bytes": size for kind, size in cost.peak_bytes_by_kind.items()}
     if not cost.operations:
         return row  # an older record: nothing was split
-    phases = {name: _all_kinds(cost.operations[name]) for name in PHASES}
+    phases = {name: _all_kinds(cost.operations.get(name, {})) for name in PHASES}
     train = {name: sum(own[name] for own in phases.values()) for name in OPERATIONS}
-    inference = _all_kinds(cost.operations["inference"])
+    inference = _all_kinds(cost.operations.get("inference", {}))
     for name in OPERATIONS[1:]:
         row |= {f"train_{name}_per_sample": train[name], f"inference_{name}_per_sample": inference[name]}
     row |= {f"{name}_macs_per_sample": own["macs"] for name, own in phases.items()}
@@ -153,7 +216,7 @@ def _energy(part: str, modelled: Energy) -> dict[str, float]:
     }
 
 
-def _curve_columns(run: Run, row: dict[str, Any]) -> dict[str, Any]:
+def _curve_columns(run: Run) -> dict[str, Any]:
     """What the learning curve says beyond its last point. Epochs are the finest that it can tell."""
     found: dict[str, Any] = {}
     if run.alignment:
@@ -170,30 +233,24 @@ def _curve_columns(run: Run, row: dict[str, Any]) -> dict[str, Any]:
         return found
     first_point = reached[0]
     found |= {"epochs_to_target": first_point.epoch, "seconds_to_target": first_point.train_seconds}
-    if run.steps is not None:
-        steps = run.steps * first_point.epoch // run.spec.epochs
-        found["steps_to_target"] = steps
-        per_sample = row.get("train_energy_pj")
-        if per_sample is not None:
-            found["energy_to_target_pj"] = steps * run.spec.batch_size * per_sample
+    if run.steps is not None and run.spec.epochs:
+        found["steps_to_target"] = run.steps * first_point.epoch // run.spec.epochs
     return found
 
 
 def _by_block(figures: Mapping[str, float]) -> str:
-    return ",".join(f"{block}={value:.4g}" for block, value in figures.items())
+    return ",".join(f"{block}={value:.4g}" for block, value in figures.items() if value is not None)
 
 
 def _bp_step_seconds(cost: Cost, references: list[Cost]) -> float | None:
     """bp's step time on the same task, network, batch size and machine, from the cell most alike."""
-    same = ("task", "task_version", "network", "batch_size")
     budget = ("epochs", "train_samples", "schedule", "augmentation", "protocol")
 
-    def unlike(names: tuple[str, ...], other: Cost) -> int:
-        return sum(getattr(other.spec, name) != getattr(cost.spec, name) for name in names)
+    def unlike(other: Cost) -> int:
+        return sum(getattr(other.spec, name) != getattr(cost.spec, name) for name in budget)
 
     found = [
-        (other.spec.cell != cost.spec.cell, unlike(budget, other), other.spec.cell, other.step_seconds)
+        (other.spec.cell != cost.spec.cell, unlike(other), other.spec.cell, other.step_seconds)
         for other in references
-        if other.machine == cost.machine and not unlike(same, other)
     ]
     return min(found)[-1] if found else None

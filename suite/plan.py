@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from creditbench.suite import registry, suites
 from creditbench.suite.errors import CreditbenchError, unknown_name
-from creditbench.suite.recipes import recipe
+from creditbench.suite.recipes import BY_HAND, recipe
+from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.specification import Spec, format_label, parse_label
 from creditbench.suite.types import LearningRule, Task, check_rule
 
@@ -58,7 +59,8 @@ class Planned:
 
     specs: tuple[Spec, ...]
     origin: Origin
-    recipe: str  # what its hyperparameters were tuned on, or "default"
+    recipe: str  # what its hyperparameters were tuned on, "default", "published" or "by-hand"
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # what tuning them cost, as the recipe says
 
 
 def read_suite(name: str) -> Suite:
@@ -114,9 +116,15 @@ def narrowed(suite: Suite, tasks: Sequence[str], networks: Sequence[str], rules:
 
 
 def plan(
-    suite: Suite, seeds: int | None = None, epochs: int | None = None, learning_rate: float | None = None
+    suite: Suite,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    own_recipes: Path | None = None,
 ) -> list[Planned]:
-    """All cells of a suite with their seeds, recipes applied, names and options checked."""
+    """All cells of a suite with their seeds, recipes applied, names and options checked.
+
+    own_recipes: a folder of recipes that come before the package's."""
     cells = []
     for part in suite.parts:
         if seeds is not None:
@@ -129,7 +137,7 @@ def plan(
             rules += sorted(set(registry.table("rule")) - set(part.without)) if label == "all" else [label]
         for task in part.tasks:
             for network in part.networks:
-                cells += [_cell(part, task, network, rule, learning_rate) for rule in rules]
+                cells += [_cell(part, task, network, rule, learning_rate, own_recipes) for rule in rules]
     unique: dict[str, Planned] = {}
     for cell in cells:
         unique.setdefault(cell.specs[0].cell, cell)
@@ -143,19 +151,23 @@ def _check_budget(part: Part) -> None:
             raise CreditbenchError(f"{name} is {value!r} and must be a whole number of at least 1.")
 
 
-def _cell(part: Part, task: str, network: str, rule: Label, rate: float | None) -> Planned:
+def _cell(
+    part: Part, task: str, network: str, rule: Label, rate: float | None, own_recipes: Path | None
+) -> Planned:
     the_task = load_task(task)
     network_name, options = parse_label(network)
     builder = registry.load("network", network_name)
     label, given = parse_label(rule) if isinstance(rule, str) else (rule, {})
     kind = load_rule(label)
     own_network = registry.own_name(builder)
-    chosen = recipe(kind.name, the_task.name, own_network)
-    options = _checked(builder, f"network '{own_network}'", options)
-    asked = {k: v for k, v in kind.network_choices.items() if k in inspect.signature(builder).parameters}
-    choices = _checked(builder, f"network '{own_network}'", {**asked, **chosen.network_choices})
-    choices = {key: value for key, value in choices.items() if key not in parse_label(network)[1]}
-    settings = _checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
+    chosen = recipe(kind.name, the_task.name, own_network, (own_recipes,) if own_recipes else ())
+    options = checked(builder, f"network '{own_network}'", options)
+    choices = own_choices(kind, builder, network) | {
+        key: value for key, value in chosen.network_choices.items() if key not in parse_label(network)[1]
+    }
+    choices = checked(builder, f"network '{own_network}'", choices)
+    settings = checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
+    by_hand = bool(given) or (rate is not None and not kind.own_step_size)
     if kind.own_step_size:
         rate = None
     elif rate is None:
@@ -176,7 +188,14 @@ def _cell(part: Part, task: str, network: str, rule: Label, rate: float | None) 
         hyperparameters=settings,
     )
     specs = tuple(spec.with_seed(seed) for seed in range(part.seeds))
-    return Planned(specs, Origin(task, network_name, label), chosen.origin)
+    origin = Origin(task, network_name, label)
+    return Planned(specs, origin, BY_HAND) if by_hand else Planned(specs, origin, chosen.origin, chosen.cost)
+
+
+def own_choices(kind: type[LearningRule], builder: Any, network: str) -> dict[str, Any]:
+    """What a rule's definition asks of a network, where the network has it and its label does not say."""
+    has, given = inspect.signature(builder).parameters, parse_label(network)[1]
+    return {key: value for key, value in kind.network_choices.items() if key in has and key not in given}
 
 
 def load_task(name: str) -> Task:
@@ -187,7 +206,8 @@ def load_task(name: str) -> Task:
 
 
 def load_rule(label: Label) -> type[LearningRule]:
-    kind = registry.load("rule", label) if isinstance(label, str) else label
+    with sealed_test_data():  # a rule's file has no business with it, not even while it is imported
+        kind = registry.load("rule", label) if isinstance(label, str) else label
     check_rule(kind, str(label))
     return kind
 
@@ -200,7 +220,7 @@ def make_rule(kind: type[LearningRule], settings: Mapping[str, Any]) -> Learning
         raise CreditbenchError(f"Rule '{kind.name}' refuses {dict(settings)}: {error}.") from error
 
 
-def _checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def checked(thing: Any, what: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that exist, of the type their default has; those equal to the default are left out."""
     defaults = {
         name: parameter.default

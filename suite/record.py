@@ -1,22 +1,31 @@
 """What happened: records as plain, strict, versioned JSON. No torch here.
 
-A run record holds one trained seed, a cost record what a cell costs on one machine. Records are
-data: they are parsed strictly, never executed, and escaped wherever they are shown. What was not
-measured is null, never 0.
+A run record holds one trained seed, a cost record what a cell costs on one machine, an audit record what a
+rule was found to need. Records are data: they are parsed strictly, never executed, and escaped wherever
+they are shown. What was not measured is null, never 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from operator import itemgetter
 from typing import Any, Literal
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.specification import Spec, check_types
+from creditbench.suite.schema import SCHEMA, NewerSchema, upgrade
+from creditbench.suite.specification import (
+    LARGEST,
+    PROTOCOL,
+    Spec,
+    canonical_json,
+    check_types,
+    shortened,
+)
 
-SCHEMA = 1
 # What is counted (see docs/protocol.md): the names in `Cost.operations`.
 OPERATIONS = (
     "macs", "effective_macs", "acs", "dense_acs", "adds", "multiplies", "divisions", "comparisons",
@@ -25,6 +34,8 @@ OPERATIONS = (
 )  # fmt: skip
 PHASES = ("forward", "credit", "update")  # of a training step
 Status = Literal["ok", "skipped", "diverged", "failed", "timeout", "out-of-memory"]
+VERDICTS = ("yes", "no", "not applicable", "undetermined")
+LOCALITIES = ("own", "block", "broadcast", "other-blocks")
 STATUSES: tuple[Status, ...] = ("ok", "skipped", "diverged", "failed", "timeout", "out-of-memory")
 
 
@@ -104,50 +115,115 @@ class Cost:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-Record = Run | Cost
+@dataclass(frozen=True)
+class Audited:
+    """Whom an audit asked: a variant of a rule on a network, built for a task."""
+
+    task: str
+    task_version: int
+    network: str
+    rule: str
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)  # other than the defaults
+    protocol: int = PROTOCOL
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    @property
+    def key(self) -> str:
+        """The identity of an audit: 12 hexadecimal digits."""
+        return hashlib.sha256(canonical_json(asdict(self)).encode()).hexdigest()[:12]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Audited:
+        """The inverse of `asdict`. Raises CreditbenchError or TypeError for what is none."""
+        audited = cls(**data)
+        check_types(audited)
+        return audited
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An answer of the audit; "yes" is the objection."""
+
+    verdict: str
+    intervention: str  # how it was found out, in one line
+    evidence: float | str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a rule needs, found out by intervention, once per variant and network."""
+
+    spec: Audited
+    bench: str  # the network on which the structural questions were asked
+    findings: Mapping[str, Finding]  # by the question's key
+    passes: float | None = None  # of a sample's signals across the network in one step
+    synapse_locality: str | None = None  # own, block, broadcast or other-blocks; None where it cannot be told
+    fingerprint: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+Record = Run | Cost | Audit
+KINDS: Mapping[str, type[Record]] = {"run": Run, "cost": Cost, "audit": Audit}
 
 
 def to_json(record: Record) -> str:
     """Strict JSON: a float that is not finite becomes null."""
-    kind = "run" if isinstance(record, Run) else "cost"
+    kind = next(name for name, own in KINDS.items() if isinstance(record, own))
     data = {"schema": SCHEMA, "kind": kind, "key": record.spec.key, **asdict(record)}
     return json.dumps(_finite(data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def from_json(text: str, where: str) -> Record:
     """The inverse of `to_json`; raises CreditbenchError saying what is wrong in which file."""
-
-    def refuse(word: str) -> Any:
-        raise ValueError(f"{word} is not JSON")
-
     try:
-        data = json.loads(text, parse_constant=refuse)
+        data = _STRICT.decode(text)
         if not isinstance(data, dict):
             raise ValueError("it is not an object")
-        schema, kind = data.pop("schema"), data.pop("kind")
-        if schema != SCHEMA:
-            raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
-        key, spec = data.pop("key"), Spec.from_dict(data.pop("spec"))
+        data = upgrade(data)
+        kind = data.pop("kind")
+        del data["schema"]
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"its kind is {shortened(kind)}, not {', '.join(KINDS)}")
+        key = data.pop("key")
+        spec: Any = (Audited if kind == "audit" else Spec).from_dict(data.pop("spec"))
         if key != spec.key:
             raise ValueError("its key does not match its specification: it was edited by hand")
         record: Record
+        if kind in _KNOWN and (unknown := data.keys() - _KNOWN[kind]):
+            raise NewerSchema(
+                f"it has fields that this creditbench does not know, {', '.join(sorted(unknown))}"
+            )
         if kind == "run":
-            points = tuple(Point(**point) for point in data.pop("curve"))
-            for point in points:
-                check_types(point)
-            aligned = tuple(Alignment(**item) for item in data.pop("alignment", ()))
-            for item in aligned:
-                check_types(item)
-            record = Run(spec=spec, curve=points, alignment=aligned, **data)
+            curve = _curve(data.pop("curve"))
+            aligned = _alignment(data.pop("alignment", []))
+            _check_digest(data.get("digest", {}))
+            record = Run(spec=spec, curve=curve, alignment=aligned, **data)
             if record.status not in STATUSES:
-                raise ValueError(f"its status '{record.status}' is none of {', '.join(STATUSES)}")
+                raise ValueError(f"its status {shortened(record.status)} is none of {', '.join(STATUSES)}")
         elif kind == "cost":
             low, high = data.pop("step_seconds_quartiles")
             record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
+            _check_numbers("step_seconds_quartiles", {"low": low, "high": high})
+            for name in ("uncounted_operations", "peak_bytes_by_kind"):
+                _check_numbers(name, getattr(record, name))
+            for name, counts in record.operations.items():
+                _check_numbers(f"operations, {name}", counts)
         else:
-            raise ValueError(f"its kind is '{kind}', not run or cost")
+            findings = {name: Finding(**item) for name, item in data.pop("findings").items()}
+            for finding in findings.values():
+                _check_finding(finding)
+            record = Audit(spec=spec, findings=findings, **data)
+            if record.synapse_locality not in (None, *LOCALITIES):
+                raise ValueError(f"its synapse_locality is none of {', '.join(LOCALITIES)}")
         check_types(record)
         return record
+    except NewerSchema as error:
+        raise CreditbenchError(
+            f"{where} cannot be read: {error}. Update creditbench, or restore the file."
+        ) from None
     except KeyError as error:
         problem = f"the field {error} is missing"
     except (ValueError, TypeError, RecursionError, CreditbenchError) as error:
@@ -155,6 +231,82 @@ def from_json(text: str, where: str) -> Record:
     raise CreditbenchError(
         f"{where} is not a readable record: {problem}. Delete it or restore it, then run again."
     )
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
+_KNOWN = {
+    "run": Run.__dataclass_fields__.keys(),
+    "cost": Cost.__dataclass_fields__.keys(),
+    "audit": Audit.__dataclass_fields__.keys(),
+}
+_POINT = itemgetter("epoch", "validation_score", "validation_loss", "train_seconds")
+_ALIGNED = itemgetter("epoch", "cosine", "norm_ratio")
+_NUMBER: set[type] = {int, float, type(None)}
+_POINT_TYPES: tuple[set[type], ...] = ({int}, _NUMBER, _NUMBER, {int, float})
+
+
+def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
+    """The points of a learning curve: most of a record, so they are checked by column, and one by one
+    only where a column is strange."""
+    rows = [_POINT(point) for point in points]
+    plain = all(len(point) == len(_POINT_TYPES) for point in points)
+    for column, types in zip(zip(*rows, strict=True), _POINT_TYPES, strict=False):
+        numbers = [value for value in column if value is not None]
+        plain = plain and set(map(type, column)) <= types
+        plain = plain and (not numbers or (min(numbers) > -LARGEST and max(numbers) < LARGEST))
+    if plain:
+        return tuple(Point(*row) for row in rows)
+    curve = tuple(Point(**point) for point in points)
+    for point in curve:
+        check_types(point)
+    return curve
+
+
+def _alignment(items: list[dict[str, Any]]) -> tuple[Alignment, ...]:
+    """As `_curve`."""
+    rows = [_ALIGNED(item) for item in items]
+    types = {type(figures) for row in rows for figures in row[1:]}
+    if types <= {dict} and all(len(item) == len(row) for item, row in zip(items, rows, strict=True)):
+        numbers = [own for _, cosine, ratio in rows for own in (*cosine.values(), *ratio.values())]
+        if {type(row[0]) for row in rows} <= {int} and set(map(type, numbers)) <= {float, type(None)}:
+            return tuple(Alignment(*row) for row in rows)
+    aligned = tuple(Alignment(**item) for item in items)
+    for own in aligned:
+        check_types(own)
+        _check_numbers("cosine", own.cosine)
+        _check_numbers("norm_ratio", own.norm_ratio)
+    return aligned
+
+
+def _check_digest(digest: Any) -> None:
+    for name, numbers in digest.items() if isinstance(digest, dict) else ():
+        if type(numbers) is not list or not set(map(type, numbers)) <= _NUMBER:
+            raise ValueError(f"its digest of {shortened(name)} is {shortened(numbers)}, no list of numbers")
+
+
+def _check_numbers(name: str, numbers: Any) -> None:
+    """Of a mapping, that its values are numbers that a table can hold, or null."""
+    if not isinstance(numbers, dict):
+        raise ValueError(f"'{name}' is {shortened(numbers)}, not a mapping")
+    for value in numbers.values():
+        if type(value) not in _NUMBER or (type(value) is int and not -LARGEST < value < LARGEST):
+            raise ValueError(f"'{name}' holds {shortened(value)}, no number")
+
+
+def _check_finding(finding: Finding) -> None:
+    """Refuses, as CreditbenchError or ValueError, what is no answer."""
+    check_types(finding)
+    if finding.verdict not in VERDICTS:
+        raise ValueError(f"the verdict '{finding.verdict}' is none of {', '.join(VERDICTS)}")
+    evidence = finding.evidence
+    if isinstance(evidence, bool) or not (evidence is None or isinstance(evidence, str | int | float)):
+        raise ValueError(f"the evidence {evidence!r} is neither a number nor a sentence")
+    if isinstance(evidence, float) and not math.isfinite(evidence):
+        raise ValueError(f"the evidence is {evidence}")
 
 
 def _finite(value: Any) -> Any:

@@ -12,8 +12,9 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ def table(kind: Kind) -> dict[str, str]:
     """Name -> "module:attribute" of everything installed. Two offers of one name are an error."""
     module, attribute = TABLES[kind]
     names: dict[str, str] = dict(getattr(importlib.import_module(module), attribute))
-    for point in entry_points(group=f"creditbench.{kind}s"):
+    for point in _offered(entry_points, f"creditbench.{kind}s"):
         if point.name in names:
             raise CreditbenchError(
                 f"Two packages offer the {kind} '{point.name}': {names[point.name]} and {point.value};"
@@ -39,6 +40,12 @@ def table(kind: Kind) -> dict[str, str]:
             )
         names[point.name] = point.value
     return names
+
+
+@cache
+def _offered(read: Callable[..., Iterable[EntryPoint]], group: str) -> tuple[EntryPoint, ...]:
+    # Looking through all installed packages takes milliseconds; planning asks for every name of every cell.
+    return tuple(read(group=group))
 
 
 def load(kind: Kind, name: str) -> Any:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, cached_property
 from typing import Any
 
 from creditbench.suite.errors import CreditbenchError
@@ -55,15 +56,19 @@ class Spec:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The identity of this run: 12 hexadecimal digits."""
-        return _hash(self.as_dict())
+        return _hash(self._flat())
 
-    @property
+    @cached_property
     def cell(self) -> str:
         """The identity of this run without its seed: what is averaged over."""
-        return _hash({name: value for name, value in self.as_dict().items() if name != "seed"})
+        return _hash({name: value for name, value in self._flat().items() if name != "seed"})
+
+    def _flat(self) -> dict[str, Any]:
+        # asdict copies deeply, which is most of the time that reading a large folder takes.
+        return {name: getattr(self, name) for name in FIELDS}
 
     def with_seed(self, seed: int) -> Spec:
         return replace(self, seed=seed)
@@ -71,8 +76,7 @@ class Spec:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Spec:
         """The inverse of `as_dict`. Raises CreditbenchError for missing or unknown fields."""
-        known = {item.name for item in fields(cls)}
-        if unknown := set(data) - known:
+        if unknown := data.keys() - FIELDS.keys():
             raise CreditbenchError(f"A specification has unknown fields: {sorted(unknown)}.")
         try:
             spec = cls(**data)
@@ -80,6 +84,9 @@ class Spec:
             raise CreditbenchError(f"A specification is incomplete: {error}.") from None
         check_types(spec)
         return spec
+
+
+FIELDS = {item.name: item for item in fields(Spec)}
 
 
 def _hash(data: Mapping[str, Any]) -> str:
@@ -140,22 +147,48 @@ def format_label(name: str, options: Options) -> str:
     return f"{name}:{inside}" if inside else name
 
 
-KINDS: dict[str, Any] = {
-    "str": str,
-    "int": int,
+KINDS: dict[str, tuple[type[Any], ...]] = {
+    "str": (str,),
+    "int": (int,),
     "float": (int, float),
-    "Options": Mapping,
-    "Mapping": Mapping,
+    "Options": (Mapping,),
+    "Mapping": (Mapping,),
 }
+LARGEST = 2**63  # what a table's columns hold
+
+
+@cache
+def _declared(kind: type[Any]) -> tuple[tuple[str, tuple[type[Any], ...], bool, str], ...]:
+    """Of a dataclass's checked fields: name, types, whether None is one of them, and how it is written."""
+    found = []
+    for item in fields(kind):
+        declared = str(item.type)
+        name = declared.partition("[")[0].removesuffix(" | None")
+        if name in KINDS:
+            found.append((item.name, KINDS[name], declared.endswith("| None"), declared))
+    return tuple(found)
 
 
 def check_types(thing: Any) -> None:
     """Refuses, as CreditbenchError, a dataclass read from a file that holds what it does not declare."""
-    for item in fields(thing):
-        value, declared = getattr(thing, item.name), str(item.type)
-        name = declared.partition("[")[0].removesuffix(" | None")
-        if name not in KINDS or (value is None and declared.endswith("| None")):
+    kind: Any = type(thing)
+    for name, kinds, optional, declared in _declared(kind):
+        value = getattr(thing, name)
+        if type(value) is str and kinds == KINDS["str"]:
             continue
-        good = isinstance(value, KINDS[name]) and not isinstance(value, bool)
+        if value is None and optional:
+            continue
+        good = isinstance(value, kinds) and not isinstance(value, bool)
         if not good or (isinstance(value, float) and not math.isfinite(value)):
-            raise CreditbenchError(f"'{item.name}' is {value!r}, not {declared}")
+            raise CreditbenchError(f"'{name}' is {shortened(value)}, not {declared}")
+        if isinstance(value, int) and not -LARGEST < value < LARGEST:
+            raise CreditbenchError(f"'{name}' is {shortened(value)}, which is too large")
+
+
+def shortened(value: Any) -> str:
+    """A value as code, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or nested without end
+        return f"a {type(value).__name__} too long to show"
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,7 +3,9 @@
     DIR/task/network/rule/seed-0-<key>.json       one trained seed
     DIR/task/network/rule/seed-0-<key>.npz        its test predictions (last epoch, best epoch)
     DIR/task/network/rule/cost-<cell>-<machine>.json
+    DIR/task/network/rule/audit-<key>.json        what a variant of the rule needs on a variant of the network
     DIR/task/network/rule/seed-0-<key>.same-<fingerprint>.json   replayed under newer code: still valid
+    DIR/code/<fingerprint>.json                    the modules that a fingerprint is made of
     DIR/superseded/...                             what a newer result replaced
 
 Folders merge by copying.
@@ -15,6 +17,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import Cost, Record, Run, from_json, to_json
+from creditbench.suite.record import Audit, Audited, Cost, Record, Run, from_json, to_json
 from creditbench.suite.specification import Spec
 
 SUPERSEDED = "superseded"
@@ -37,10 +40,11 @@ class Store:
 
     def path(self, record: Record) -> Path:
         """Where a record belongs."""
-        spec = record.spec
         if isinstance(record, Run):
-            return self.run_path(spec)
-        return self.cost_path(spec, record.machine)
+            return self.run_path(record.spec)
+        if isinstance(record, Audit):
+            return self.audit_path(record.spec)
+        return self.cost_path(record.spec, record.machine)
 
     def run_path(self, spec: Spec) -> Path:
         return self._place(spec) / f"seed-{spec.seed}-{spec.key}.json"
@@ -48,7 +52,10 @@ class Store:
     def cost_path(self, spec: Spec, machine: str) -> Path:
         return self._place(spec) / f"cost-{spec.cell}-{_safe(machine)}.json"
 
-    def _place(self, spec: Spec) -> Path:
+    def audit_path(self, spec: Audited) -> Path:
+        return self._place(spec) / f"audit-{spec.key}.json"
+
+    def _place(self, spec: Spec | Audited) -> Path:
         parts = (spec.task, spec.network.partition(":")[0], spec.rule)
         return self.folder.joinpath(*(_safe(part) for part in parts))
 
@@ -81,6 +88,11 @@ class Store:
         record = read(path) if path.exists() else None
         return record if isinstance(record, Cost) else None
 
+    def get_audit(self, spec: Audited) -> Audit | None:
+        path = self.audit_path(spec)
+        record = read(path) if path.exists() else None
+        return record if isinstance(record, Audit) else None
+
     def is_valid(self, run: Run, fingerprint: str) -> bool:
         """Whether a run's result is known to be what the code of this fingerprint gives."""
         if run.fingerprint == fingerprint:
@@ -109,18 +121,36 @@ class Store:
     def _same_path(self, spec: Spec, fingerprint: str) -> Path:
         return self.run_path(spec).with_suffix(f".same-{fingerprint}.json")
 
-    def paths(self) -> Iterator[Path]:
-        """Every record file, in a fixed order."""
+    def put_code(self, fingerprint: str, modules: Mapping[str, str]) -> None:
+        """Keeps what a fingerprint is made of, so that `creditbench why` can name what has changed."""
+        path = self._code_path(fingerprint)
+        if not path.exists():
+            with _explained(path), replacing(path) as file:
+                file.write((json.dumps(modules, indent=1) + "\n").encode())
+
+    def get_code(self, fingerprint: str) -> dict[str, str] | None:
+        """Module -> digest, as they were when the fingerprint was taken; None where it was not kept."""
+        try:
+            modules = json.loads(_content(self._code_path(fingerprint)))
+        except (OSError, ValueError, RecursionError):
+            return None
+        if not isinstance(modules, dict) or not all(isinstance(own, str) for own in modules.values()):
+            return None
+        return modules
+
+    def _code_path(self, fingerprint: str) -> Path:
+        return self.folder / "code" / f"{_safe(fingerprint)}.json"
+
+    def paths(self, *place: str) -> Iterator[Path]:
+        """Every record file, in a fixed order; with a place, those of a task, its network, its rule."""
         if not self.folder.is_dir():
             raise CreditbenchError(
                 f"There is no folder {self.folder}. `creditbench run quickstart --results {self.folder}`"
                 " makes one."
             )
-        names = re.compile(r"(seed-\d+-[0-9a-f]{12}|cost-[0-9a-f]{12}-[A-Za-z0-9._=-]+)\.json")
-        for path in sorted(self.folder.rglob("*.json")):
-            inside = path.relative_to(self.folder).parts
-            if names.fullmatch(path.name) and SUPERSEDED not in inside:
-                yield path
+        below = self.folder.joinpath(*map(_safe, place))
+        if below.is_dir():
+            yield from _records_below(os.fspath(below))
 
     def records(self) -> Iterator[Record]:
         return (read(path) for path in self.paths())
@@ -138,13 +168,49 @@ class Store:
                 os.replace(old, attic / old.name.replace(path.stem, f"{path.stem}.{number}", 1))
 
 
+RECORD = re.compile(
+    r"(seed-[0-9]{1,18}-[0-9a-f]{12}|cost-[0-9a-f]{12}-[A-Za-z0-9._=-]+|audit-[0-9a-f]{12})\.json"
+)
+MOST_BYTES = 64 * 2**20  # of one record; a learning curve of 100,000 epochs is a quarter of it
+
+
+def _records_below(folder: str) -> Iterator[Path]:
+    """Sorted as paths are, by part. Links to folders are not followed: they may lead round in a ring."""
+    with os.scandir(folder) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        if RECORD.fullmatch(entry.name):
+            yield Path(entry.path)
+        elif entry.name != SUPERSEDED and entry.is_dir(follow_symlinks=False):
+            yield from _records_below(entry.path)
+
+
 def read(path: Path) -> Record:
     """One record file. Raises CreditbenchError for anything that is not a whole, strict record."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CreditbenchError(f"{path} cannot be read: {error}. Delete it or restore it.") from None
-    return from_json(text, str(path))
+        text = _content(path).decode("utf-8")
+    except OSError as error:
+        problem = error.strerror or str(error)
+    except UnicodeDecodeError as error:
+        problem = f"it is not UTF-8 ({error.reason} at byte {error.start})"
+    else:
+        return from_json(text, str(path))
+    raise CreditbenchError(f"{path} cannot be read: {problem}. Delete it or restore it.") from None
+
+
+def _content(path: Path) -> bytes:
+    # Not blocking: a pipe under a record's name would keep its reader waiting for ever.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise OSError("it is not a plain file")
+        if state.st_size > MOST_BYTES:
+            raise OSError(f"it has {state.st_size:,} bytes, more than any record")
+        with open(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def _safe(name: str) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.batches import Batches
-from creditbench.suite.evaluate import Scores, score
+from creditbench.suite.evaluate import Scores, score, with_statistics
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.record import Alignment, Point, Run, Status
@@ -81,7 +81,7 @@ def train(
     best, seconds = _Best(model), 0.0
     aligned: list[list[Alignment]] = [[] for _ in specs]
     with contextlib.suppress(Exception):  # whatever is wrong with a rule, its first step says it better
-        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)]
+        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)] or aligned
     for epoch in range(1, specs[0].epochs + 1):
         started = _now(cell.device)
         for number, batch in enumerate(batches.epoch(), 1):
@@ -109,7 +109,7 @@ def train(
                     seconds / len(specs),
                 )
                 curves[place].append(point)
-                aligned[place].append(lies[place])
+                aligned[place] += lies[place : place + 1]
         best.keep(validation.score if cell.task.higher_is_better else -validation.score, epoch)
         if progress is not None:
             progress(model.done, model.steps, validation.score.mean().item())
@@ -176,11 +176,16 @@ def _score(model: Learner, cell: Cell, split: str) -> Scores:
 
 
 def _aligned(model: Learner, cell: Cell, spec: Spec, epoch: int) -> list[Alignment]:
-    """Per seed, on the first training samples, the same for every rule, seed and epoch."""
+    """Per seed, on the first training samples, the same for every rule, seed and epoch; empty for a rule that
+    infers otherwise than by the network's forward pass, whose gradient then says nothing of it."""
     first = cell.splits.train.inputs[: spec.batch_size], cell.splits.train.targets[: spec.batch_size]
-    seeds = model.network.seeds
-    inputs = cell.task.prepare(first[0])
+    seeds, inputs = model.network.seeds, cell.task.prepare(first[0])
     batch = Batch(inputs.expand(seeds, *inputs.shape).contiguous(), first[1].expand(seeds, -1).contiguous())
+    network = with_statistics(model.network, cell.task, cell.splits.train)
+    with torch.no_grad():
+        inferred = cell.rule.predict(network, batch.inputs, model.state)
+        if not torch.equal(inferred, network(batch.inputs)):
+            return []
     return [Alignment(epoch, own.cosine, own.norm_ratio) for own in alignment(model, batch)]
 
 
@@ -223,6 +228,8 @@ class _Best:
         return [*self.model.tensors().values(), *self.model.state.carried.values()]
 
     def keep(self, scores: Tensor, epoch: int) -> None:
+        pairs = zip(self.tensors, self._live(), strict=True)  # what is carried may grow after the first step
+        self.tensors = [kept if kept.shape == live.shape else live.clone() for kept, live in pairs]
         better = scores.cpu() > self.scores
         self.scores = torch.where(better, scores.cpu(), self.scores)
         for place in better.nonzero().flatten().tolist():

@@ -1,6 +1,7 @@
 """The contract: what a task, a network, a learning rule and a step of learning are.
 
-Everything of ours imports this file and it imports nothing of ours but the error type and the phases.
+Everything of ours imports this file and it imports nothing of ours but the error type, the phases and the
+seal.
 
 **The seed axis.** Every tensor that belongs to a network in training has a leading seed axis:
 activities [seed, batch, features], weights [seed, out, in], images [seed, batch, channels, height,
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.phases import in_phase
+from creditbench.suite.seal import refuse_if_sealed
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
@@ -51,6 +53,11 @@ class Splits:
     train: Split
     validation: Split
     test: Split
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "test":
+            refuse_if_sealed()
+        return super().__getattribute__(name)
 
     def to(self, device: torch.device) -> Splits:
         return Splits(self.train.to(device), self.validation.to(device), self.test.to(device))
@@ -336,7 +343,8 @@ class LearningRule(ABC):
     source: ClassVar[str]  # the paper
     together: ClassVar[bool] = True  # False: give me one seed at a time
     own_step_size: ClassVar[bool] = False  # True: plain descent with learning rate 1
-    search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what tuning may try besides learning rates
+    learning_rates: ClassVar[tuple[float, float]] = (2e-4, 2e-2)  # lowest and highest that tuning tries
+    search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what else it may try: name -> values
     # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
     network_choices: ClassVar[Mapping[str, Any]] = {}
     own_networks: ClassVar[Sequence[str]] = ()  # made for it alone; the conformance suite tries them, too

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -40,6 +40,7 @@ class Group:
     fingerprint: str
     recipe: str = "default"
     previous: Mapping[str, Mapping[str, Sequence[float]]] | None = None
+    tuning: Mapping[str, Any] = field(default_factory=dict)  # what choosing the settings cost
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,12 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
                     specs.remove(spec)
                     yield Revalidated(spec, apart)
         if specs:
-            where = provenance(cell.device, data, len(specs)) | {"recipe": group.recipe}
+            where = provenance(cell.device, data, len(specs))
+            where |= {"recipe": group.recipe, "tuning": dict(group.tuning)}
             for trained in train(cell, specs, progress):
                 run = replace(trained.run, fingerprint=group.fingerprint, provenance=where)
                 yield replace(trained, run=run)
-    except _Skip as skip:
+    except Skip as skip:
         yield from _ended(group, "skipped", str(skip))
     except CreditbenchError as error:
         yield from _ended(group, "failed", str(error))
@@ -94,11 +96,20 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
         yield from _ended(group, "failed", f"{type(error).__name__}: {error} ({where_})")
 
 
-class _Skip(Exception):
+class Skip(Exception):
     """A rule says that it cannot train this network on this task."""
 
 
-def assemble(group: Group) -> tuple[Cell, str]:
+@lru_cache(maxsize=2)
+def load_splits(task: str, device: torch.device) -> tuple[Splits, str]:
+    """A task's data on a device, and its SHA-256; the last two tasks are kept."""
+    splits = load_task(task).read()
+    return splits.to(device), digest(splits)
+
+
+def assemble(
+    group: Group, load: Callable[[str, torch.device], tuple[Splits, str]] = load_splits
+) -> tuple[Cell, str]:
     """A group's names turned into things, and the SHA-256 of its data."""
     first = group.specs[0]
     task = load_task(group.origin.task)
@@ -110,16 +121,9 @@ def assemble(group: Group) -> tuple[Cell, str]:
         task, name, builder, {**options, **first.network_choices}, [0], torch.device("cpu")
     )
     if reason := rule.supports(network, task):
-        raise _Skip(reason)
-    splits, data = load_splits(group.origin.task, device)
+        raise Skip(reason)
+    splits, data = load(group.origin.task, device)
     return Cell(task, splits, builder, rule), data
-
-
-@lru_cache(maxsize=2)
-def load_splits(task: str, device: torch.device) -> tuple[Splits, str]:
-    """A task's data on a device, and its SHA-256; the last two tasks are kept."""
-    splits = load_task(task).read()
-    return splits.to(device), digest(splits)
 
 
 def _ended(group: Group, status: Status, reason: str) -> Iterator[Outcome]:

@@ -26,16 +26,18 @@ def torch_minor() -> str:
 
 def counts(rule: str, network: str) -> dict[str, Any] | None:
     """Of the second step of one seed on the toy task, and of inference; None where the rule cannot."""
+    from creditbench.suite import registry
     from creditbench.suite.counting.operations import count_operations
     from creditbench.suite.counting.pipeline import stages
     from creditbench.suite.errors import CreditbenchError
     from creditbench.suite.meters.memory import step_memory
-    from creditbench.suite.plan import load_rule
+    from creditbench.suite.plan import load_rule, own_choices
     from tools import learner, toy_batch
 
-    kind, options = load_rule(rule), NETWORKS[network]
+    kind = load_rule(rule)
+    options = own_choices(kind, registry.load("network", network), network) | NETWORKS[network]
     try:
-        model = learner(kind(), name=network, **kind.network_choices, **options)  # type: ignore[arg-type]
+        model = learner(kind(), name=network, **options)
     except CreditbenchError:
         return None
     batch = toy_batch()

@@ -13,6 +13,7 @@ SOURCES = ("suite/**/*.py", "tasks/**/*.py", "baselines/**/*.py", "reports/**/*.
 DATA = (
     "suite/counting/energy_tables/*.toml",
     "suite/suites/*.toml",
+    "baselines/*.toml",
     "baselines/recipes/*.toml",
     "reports/templates/*",
 )

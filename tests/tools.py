@@ -1,12 +1,15 @@
 """What several tests need: small networks, batches, learners."""
 
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from creditbench.suite import registry
+from creditbench.suite.audit.question import Subject
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task
 
@@ -40,6 +43,12 @@ def toy_batch(
 
 def network(task: Task, name: str = "mlp", seeds: Sequence[int] = (0,), **options: Any) -> Network:
     return build_network(task, name, registry.load("network", name), options, seeds, CPU)
+
+
+def subject(rule: LearningRule, name: str = "mlp") -> Subject:
+    """Whom the audit asks: a rule on a network for images of 8 x 8 in three classes."""
+    task = toy_task((1, 8, 8))
+    return Subject(rule, task, lambda **choices: network(task, name, **choices))
 
 
 def learner(
@@ -84,3 +93,30 @@ def gradients(model: Learner, batch: Batch) -> dict[str, Tensor]:
     names = [f"{b.name}.{k}" for b, own in zip(model.network.blocks, leaves, strict=True) for k in own]
     flat = [p for own in leaves for p in own.values()]
     return dict(zip(names, torch.autograd.grad(loss, flat), strict=True))
+
+
+# ------------------------------------------------------------------------------- for benchmarks
+
+
+def in_turns(sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3) -> dict[str, float]:
+    """Median seconds of each side, called in turns."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + warm):
+        for name, call in sides.items():
+            start = time.perf_counter()
+            call()
+            if number >= warm:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(own) for name, own in times.items()}
+
+
+def images(samples: int, shape: tuple[int, ...] = (1, 28, 28)) -> Task:
+    def read() -> Splits:
+        generator = torch.Generator().manual_seed(0)
+        part = Split(
+            torch.randint(256, (samples, *shape), generator=generator).to(torch.uint8),
+            torch.arange(samples) % 10,
+        )
+        return Splits(part, Split(part.inputs[:100], part.targets[:100]), part)
+
+    return Task("images", 1, "image", shape, 10, read, offset=(128.0,), scale=(70.0,))

@@ -27,7 +27,7 @@ from torch import Tensor
 from creditbench.baselines.networks.blocks import AutogradBlock, WeightedBlock, convolution, linear
 from creditbench.baselines.networks.synapses import Linear
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import Block, Shape, Trace
+from creditbench.suite.types import Block, Context, Shape, Trace
 
 
 def noprop(
@@ -36,9 +36,8 @@ def noprop(
     """`depth` denoising blocks (T), each with `width` and 2 `width` channels and linear layers of `units`."""
     if depth < 1:
         raise CreditbenchError(f"The network noprop needs a depth of at least 1, not {depth}.")
-    shares = [math.sin(math.pi / 2 * (t + 0.5) / (depth + 1)) ** 2 for t in range(depth + 1)]
     blocks: list[Block] = []
-    for number, (before, after) in enumerate(itertools.pairwise(shares)):
+    for number, level in enumerate(levels(depth)):
         image: list[WeightedBlock] = []
         for place in range(2 if len(input_shape) == 3 else 0):
             shape = image[-1].output_shape if image else input_shape
@@ -50,8 +49,7 @@ def noprop(
                 input_shape=blocks[-1].output_shape if blocks else input_shape,
                 image_shape=input_shape,
                 classes=outputs,
-                before=before,
-                after=after,
+                level=level,
                 image=(*image, linear(f"image{len(image)}", shape, units, "relu")),
                 label=linear("label", (outputs,), units, "relu"),
                 joint=(linear("joint0", (2 * units,), units, "relu"), linear("joint1", (units,), outputs)),
@@ -63,25 +61,12 @@ def noprop(
     return (*blocks, readout)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Denoiser(AutogradBlock):
-    """Block t: [x, z_{t-1}] -> [x, z_t], flat and side by side; an image alone stands for z = 0."""
+@dataclass(frozen=True)
+class Level:
+    """From noise of signal share s_{t-1} to noise of signal share s_t."""
 
-    image_shape: Shape
-    classes: int
-    before: float  # s_{t-1}
-    after: float  # s_t
-    image: tuple[WeightedBlock, ...]
-    label: WeightedBlock
-    joint: tuple[WeightedBlock, ...]
-
-    @property
-    def output_shape(self) -> Shape:
-        return (math.prod(self.image_shape) + self.classes,)
-
-    @property
-    def weight(self) -> Tensor:
-        return self.parameters[f"{self.joint[-1].name}.weight"]
+    before: float
+    after: float
 
     @property
     def estimate_weight(self) -> float:
@@ -98,24 +83,49 @@ class Denoiser(AutogradBlock):
         """c_t: of the noise that the posterior leaves in z_t."""
         return (1 - self.after) * (1 - self.before / self.after) / (1 - self.before)
 
+    @property
+    def gained_ratio(self) -> float:
+        """Signal to noise after this step, less that before it."""
+        return self.after / (1 - self.after) - self.before / (1 - self.before)
+
+
+def levels(depth: int) -> list[Level]:
+    shares = [math.sin(math.pi / 2 * (t + 0.5) / (depth + 1)) ** 2 for t in range(depth + 1)]
+    return [Level(before, after) for before, after in itertools.pairwise(shares)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoiser(AutogradBlock):
+    """Block t: [x, z_{t-1}] -> [x, z_t], flat and side by side; an image alone stands for z = 0.
+
+    The derivative by its parameters is in closed form, that by its input by autograd."""
+
+    image_shape: Shape
+    classes: int
+    level: Level
+    image: tuple[WeightedBlock, ...]
+    label: WeightedBlock
+    joint: tuple[WeightedBlock, ...]
+
+    @property
+    def output_shape(self) -> Shape:
+        return (math.prod(self.image_shape) + self.classes,)
+
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
-        layers = (*self.image, self.label, *self.joint)
-        own = ((layer.name, layer.initial(generator)) for layer in layers)
-        return {f"{name}.{key}": tensor for name, tensors in own for key, tensor in tensors.items()}
+        found: dict[str, Tensor] = {}
+        for layer in (*self.image, self.label, *self.joint):
+            found |= self._named(layer, layer.initial(generator))
+        return found
 
     def preactivate(self, inputs: Tensor) -> Tensor:
+        return self.forward(inputs).output
+
+    def forward(self, inputs: Tensor, context: Context | None = None) -> Trace:
         flat, pixels = inputs.flatten(2), math.prod(self.image_shape)
         x, z = flat[..., :pixels], flat[..., pixels:]
         if z.shape[-1] == 0:
             z = x.new_zeros(*x.shape[:2], self.classes)
-        estimate = torch.softmax(self.estimate(x, z)[-1].output, -1)
-        return torch.cat([x, self.estimate_weight * estimate + self.label_weight * z], -1)
-
-    def estimate(self, x: Tensor, z: Tensor) -> list[Trace]:
-        """The traces of the layers of net_t, in the order of `image`, `label`, `joint`; the last one's output
-        are û's logits, [seed, batch, classes]."""
-        traces = []
-        h = x.view(*x.shape[:2], *self.image_shape)
+        traces, h = [], x.view(*x.shape[:2], *self.image_shape)
         for layer in self.image:
             traces.append(self._bound(layer).forward(h))
             h = traces[-1].output
@@ -124,28 +134,35 @@ class Denoiser(AutogradBlock):
         for layer in self.joint:
             traces.append(self._bound(layer).forward(h))
             h = traces[-1].output
-        return traces
+        estimate = torch.softmax(h, -1)
+        cleared = self.level.estimate_weight * estimate + self.level.label_weight * z
+        return Trace(inputs, torch.cat([x, cleared], -1), (traces, estimate))
 
-    def credit(self, traces: list[Trace], error: Tensor) -> dict[str, Tensor]:
-        """Updates of all parameters for an error at û's logits; back through this block and no further."""
-        found: dict[str, Tensor] = {}
-        images = len(self.image)
-        for layer, trace in reversed(list(zip(self.joint, traces[images + 1 :], strict=True))):
-            update, error = self._bound(layer).pullback(trace, error)
-            found |= _named(layer, update)
+    def update(self, trace: Trace, change: Tensor) -> dict[str, Tensor]:
+        traces, estimate = trace.saved
+        found, images = dict[str, Tensor](), len(self.image)
+        error = self.level.estimate_weight * change[..., -self.classes :]
+        error = estimate * (error - (estimate * error).sum(-1, keepdim=True))  # back through the softmax
+        for layer, own in reversed(list(zip(self.joint, traces[images + 1 :], strict=True))):
+            update, error = self._bound(layer).pullback(own, error)
+            found |= self._named(layer, update)
         of_image, of_label = error.split([self.image[-1].output_size, self.label.output_size], -1)
-        found |= _named(self.label, self._bound(self.label).update(traces[images], of_label))
-        for layer, trace in reversed(list(zip(self.image[1:], traces[1:images], strict=True))):
-            update, of_image = self._bound(layer).pullback(trace, of_image)
-            found |= _named(layer, update)
-        return found | _named(self.image[0], self._bound(self.image[0]).update(traces[0], of_image))
+        found |= self._named(self.label, self._bound(self.label).update(traces[images], of_label))
+        for layer, own in reversed(list(zip(self.image[1:], traces[1:images], strict=True))):
+            update, of_image = self._bound(layer).pullback(own, of_image)
+            found |= self._named(layer, update)
+        first = self.image[0]
+        return found | self._named(first, self._bound(first).update(traces[0], of_image))
 
     def _bound(self, layer: WeightedBlock) -> Block:
-        return layer.bind({key: self.parameters[f"{layer.name}.{key}"] for key in ("weight", "bias")})
+        return layer.bind({key: self.parameters[self._key(layer, key)] for key in ("weight", "bias")})
 
+    def _named(self, layer: WeightedBlock, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {self._key(layer, key): tensor for key, tensor in tensors.items()}
 
-def _named(layer: Block, update: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{layer.name}.{key}": tensor for key, tensor in update.items()}
+    def _key(self, layer: WeightedBlock, key: str) -> str:
+        """The top layer's weights are the block's `weight`; the others carry their layer's name."""
+        return key if layer is self.joint[-1] else f"{layer.name}.{key}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,9 +55,9 @@ class GreedyLayerwise(DecoupledGreedy):
     """The same, one block after the other (Bengio et al. 2006; Belilovsky, Eickenberg & Oyallon 2019).
 
     The training is cut into as many equal parts as there are hidden blocks, and in part l block l learns
-    while the ones below it stay as they are. The output layer learns in the last part. Until then the network
-    knows nothing, and the learning rate falls once over all parts, since the schedule is the suite's. A step
-    becomes dearer from part to part; what the harness measures as its cost is a step of the first.
+    while all others stay as they are. The output layer learns all along from what the last hidden block puts
+    out, so that the network can be scored at any time. The learning rate falls once over all parts, since the
+    schedule is the suite's.
     """
 
     name: ClassVar[str] = "greedy"
@@ -65,15 +65,14 @@ class GreedyLayerwise(DecoupledGreedy):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         *hidden, last = network.blocks
-        part = min(context.step * len(hidden) // context.steps, len(hidden) - 1)
+        part = context.step * len(hidden) // context.steps
         h = batch.inputs
-        for number, block in enumerate(hidden[: part + 1]):
+        for number, block in enumerate(hidden):
             trace = block.forward(h, context)
             h = trace.output
             if number == part:
                 change, own = self.credit(block, h, batch.targets, state, context)
                 yield from own.items()
                 yield block, block.update(trace, change)
-        if part >= len(hidden) - 1:
-            trace = last.forward(h, context)
-            yield last, last.update(trace, context.loss.gradient(trace.output, batch.targets))
+        trace = last.forward(h, context)
+        yield last, last.update(trace, context.loss.gradient(trace.output, batch.targets))

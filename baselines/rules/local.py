@@ -59,12 +59,11 @@ class Head:
         return Head(pooling, tuple(layers))
 
     def initial(self, context: Context) -> dict[str, Tensor]:
-        """Hidden layers like fresh weights, biases and the output at zero (Nøkland & Eidnes 2019)."""
+        """Like fresh weights, biases at zero."""
         learned = {}
         for layer in self.layers:
             shape = (layer.output_size, math.prod(layer.input_shape))
-            width = shape[1] ** -0.5 if layer is not self.layers[-1] else 0.0
-            weight = width * (2 * context.noise.uniform(*shape) - 1)
+            weight = shape[1] ** -0.5 * (2 * context.noise.uniform(*shape) - 1)
             learned[f"{layer.name}.weight"] = weight
             learned[f"{layer.name}.bias"] = weight.new_zeros(len(weight), layer.output_size)
         return learned

@@ -64,8 +64,8 @@ class LocalPrediction(LocalLosses):
         y_l = V_l pool(h_l) + c_l        L_l = C(y_l, label)        ΔW_l = ∂L_l/∂W_l
 
     C is the task's loss. Images are averaged until at most `features` numbers are left. V_l is [seed,
-    classes, features], starts at zero and learns beside W_l. h_l is the block's output, behind its pooling
-    and dropout (the authors take it in front of both).
+    classes, features] and learns beside W_l (the authors start it at zero). h_l is the block's output, behind
+    its pooling and dropout (the authors take it in front of both).
     """
 
     name: ClassVar[str] = "pred"

@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
-from creditbench.baselines.networks.noprop import Denoiser
-from creditbench.suite.phases import phase
+from creditbench.baselines.networks.noprop import Denoiser, levels
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
 
 
@@ -40,22 +39,19 @@ class NoProp(LearningRule):
         return "its blocks take the image and a noisy label: it runs on the network noprop"
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
-        x = batch.inputs.flatten(2)
+        x, samples = batch.inputs.flatten(2), batch.targets.shape[1]
         u = one_hot(batch.targets, context.classes).to(x.dtype)
         *denoisers, last = network.blocks
-        for block in denoisers:
-            assert isinstance(block, Denoiser)
-            z = noisy(u, block.before, context)
-            with phase("forward"):
-                traces = block.estimate(x, z)
-            estimate = torch.softmax(traces[-1].output, -1)
-            gain = block.after / (1 - block.after) - block.before / (1 - block.before)
-            error = len(denoisers) * self.weight * gain / len(u[0]) * (estimate - u)
-            error = estimate * (error - (estimate * error).sum(-1, keepdim=True))  # back through the softmax
-            yield block, block.credit(traces, error)
-            share = block.after
-            del traces, estimate, error
-        trace = last.forward(torch.cat([x, noisy(u, share, context)], -1), context)
+        for block, level in zip(denoisers, levels(len(denoisers)), strict=True):
+            z = noisy(u, level.before, context)
+            trace = block.forward(torch.cat([x, z], -1), context)
+            a, b = level.estimate_weight, level.label_weight
+            apart = (trace.output[..., -context.classes :] - b * z) / a - u  # û - u
+            change = len(denoisers) * self.weight * level.gained_ratio / (a * samples) * apart
+            yield block, block.update(trace, pad(change, (x.shape[-1], 0)))  # by z_t = a û + b z
+            del trace, apart, change
+        z = noisy(u, levels(len(denoisers))[-1].after, context)
+        trace = last.forward(torch.cat([x, z], -1), context)
         yield last, last.update(trace, context.loss.gradient(trace.output, batch.targets))
 
 

@@ -22,6 +22,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--seeds", type=int, metavar="N", help="seeds 0 to N-1")
     run.add_argument("--epochs", type=int, metavar="N")
     run.add_argument("--learning-rate", type=float, metavar="X", help="instead of the recipe's")
+    run.add_argument("--recipes", metavar="DIR", help="your own, before the package's")
     add_device(run)
     run.add_argument("--results", default=DEFAULT_FOLDER, metavar="DIR", help=f"default {DEFAULT_FOLDER}")
     run.set_defaults(command=_run)
@@ -44,6 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.device,
             arguments.results,
             display,
+            arguments.recipes,
         )
     frame, _ = read_results(arguments.results)  # what cannot be read is in the summary
     rows = board(frame[frame["key"].isin(summary.keys)])

@@ -17,22 +17,19 @@ def add(commands: Commands) -> None:
     tune.add_argument("suite", metavar="SUITE")
     add_selection(tune)
     tune.add_argument("--trials", type=int, default=12, metavar="N", help="per rule and cell, default 12")
-    tune.add_argument("--recipes", metavar="DIR", required=True, help="where to write RULE.toml")
+    tune.add_argument(
+        "--recipes", metavar="DIR", required=True, help="where to write RULE.toml, and to go on from"
+    )
+    tune.add_argument("--executor", choices=["inline"], default="inline", help="where trials are carried out")
     add_device(tune)
     tune.set_defaults(command=_tune)
 
 
 def _tune(arguments: argparse.Namespace) -> int:
-    from creditbench.suite.tune import tune
+    from creditbench.suite.plan import narrowed, read_suite
+    from creditbench.suite.tuning.tune import tune
 
-    for line in tune(
-        arguments.suite,
-        arguments.task,
-        arguments.network,
-        arguments.rule,
-        arguments.trials,
-        Path(arguments.recipes),
-        arguments.device,
-    ):
+    suite = narrowed(read_suite(arguments.suite), arguments.task, arguments.network, arguments.rule)
+    for line in tune(suite, arguments.trials, Path(arguments.recipes), arguments.device):
         print(line, flush=True)
     return 0

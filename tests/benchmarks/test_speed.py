@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -21,38 +21,13 @@ from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.plan import load_rule
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import Cell, learner, train
-from creditbench.suite.types import Batch, Split, Splits, Task
-
-CPU = torch.device("cpu")
-
-
-def in_turns(sides: Mapping[str, Callable[[], Any]], rounds: int, warm: int = 3) -> dict[str, float]:
-    """Median seconds of each side, called in turns."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(rounds + warm):
-        for name, call in sides.items():
-            start = time.perf_counter()
-            call()
-            if number >= warm:
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(own) for name, own in times.items()}
+from creditbench.suite.types import Batch
+from tools import CPU, images, in_turns
 
 
 def report(what: str, ratio: float, bound: float) -> None:
     print(f"\n{what}: {ratio:.3f} (at most {bound})")
     assert ratio <= bound
-
-
-def images(samples: int, shape: tuple[int, ...] = (1, 28, 28)) -> Task:
-    def read() -> Splits:
-        generator = torch.Generator().manual_seed(0)
-        part = Split(
-            torch.randint(256, (samples, *shape), generator=generator).to(torch.uint8),
-            torch.arange(samples) % 10,
-        )
-        return Splits(part, Split(part.inputs[:100], part.targets[:100]), part)
-
-    return Task("images", 1, "image", shape, 10, read, offset=(128.0,), scale=(70.0,))
 
 
 def model(rule: str, width: int, **settings: Any) -> Learner:

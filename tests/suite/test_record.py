@@ -47,11 +47,20 @@ def test_what_is_not_finite_is_written_as_null(value: float) -> None:
         ('"score": 0.9', '"score": 1e999', "'score' is inf"),
         ('"score": 0.9', '"score": "good"', "'score' is 'good'"),
         ('"score": 0.9', '"score": true', "'score' is True"),
-        ('"score": 0.9', '"score": 0.9, "colour": "red"', "colour"),
+        ('"score": 0.9', '"score": 1' + 30 * "0", "'score' is 10*, which is too large"),
+        ('"epoch": 1,', '"epoch": "1",', "'epoch' is '1', not int"),
+        ('"validation_loss": 1.0', '"validation_loss": 1e999', "'validation_loss' is inf"),
+        ('"validation_loss": 1.0', '"validation_loss": [1.0]', r"'validation_loss' is \[1.0\]"),
+        ('"train_seconds": 0.1', '"train_seconds": null', "'train_seconds' is None"),
+        ('"epoch": 1,', '"epoch": 1, "colour": "red",', "colour"),
+        ('"epoch": 1,', "", "the field 'epoch' is missing"),
+        ('"loss": [', '"loss": ["x",', "its digest of 'loss' is"),
         ('"epochs": 40', '"epochs": 50', "edited by hand"),
         ('"seed": 0', '"seed": 1', "edited by hand"),
         ('"status": "ok"', '"status": "great"', "'great' is none of ok"),
-        ('"schema": 1', '"schema": 99', "its schema is 99"),
+        ('"schema": 1', '"schema": 0', "its schema is 0, not a whole number from 1 to"),
+        ('"schema": 1', '"schema": true', "its schema is True"),
+        ('"schema": 1', '"schema": "new"', "its schema is 'new'"),
         ('"kind": "run"', '"kind": "song"', "its kind is 'song'"),
         ('"reason": null', '"reason": ["a"]', "'reason' is"),
         ('"fingerprint": "ffffffffffff"', '"fingerprint": 7', "'fingerprint' is 7"),
@@ -65,6 +74,26 @@ def test_an_altered_record_is_refused_with_a_sentence(old: str, new: str, compla
         from_json(text.replace(old, new), "seed-0.json")
     assert str(caught.value).startswith("seed-0.json is not a readable record: ")
     assert "Delete it or restore it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"schema": 1', '"schema": 99', "its schema is 99 and this creditbench reads up to"),
+        (
+            '"score": 0.9',
+            '"score": 0.9, "colour": "red"',
+            "fields that this creditbench does not know, colour",
+        ),
+    ],
+)
+def test_a_record_of_a_newer_creditbench_asks_for_it_and_not_for_deletion(
+    old: str, new: str, complaint: str
+) -> None:
+    with pytest.raises(CreditbenchError, match=complaint) as caught:
+        from_json(to_json(full_run()).replace(old, new), "seed-0.json")
+    assert "Update creditbench" in str(caught.value)
+    assert "Delete" not in str(caught.value)
 
 
 @pytest.mark.parametrize("part", ["key", "spec", "kind", "schema", "curve", "status"])

@@ -44,6 +44,14 @@ def test_training_learns_and_reports_what_happened() -> None:
     assert (trained.predictions["best"] == targets).mean() == pytest.approx(run.best_score)
 
 
+def test_alignment_is_kept_from_the_start_on_for_rules_that_infer_by_the_forward_pass() -> None:
+    run = train(cell(load_rule("fa")()), seeds(0))[0].run
+    assert [point.epoch for point in run.alignment] == [0, 1, 2, 3]
+    assert all(set(point.cosine) == {"0", "1", "2"} for point in run.alignment)
+    energy = replace(SPEC, rule="ep", network_choices={"activation": "identity"})
+    assert train(cell(load_rule("ep")()), [energy])[0].run.alignment == ()
+
+
 def test_training_repeats_for_a_seed_and_differs_between_seeds() -> None:
     first, again, other = (train(cell(), seeds(number))[0].run for number in (0, 0, 1))
     assert first.digest == again.digest

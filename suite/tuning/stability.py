@@ -1,0 +1,189 @@
+"""Stability: the share of a grid of learning rate × seed × depth on which a rule trains at all.
+
+A point of the grid *trains* if after the last epoch its validation error is at least a tenth lower than the
+lowest that the last layer alone reaches at any learning rate of its own grid, from the same weights (same
+depth and seed). Beside it stands the share whose error is a tenth lower than that of always naming the most
+frequent class. Nothing is chosen here, and test data stays under seal. Scores are accuracies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from creditbench.suite import registry
+from creditbench.suite.batches import Batches
+from creditbench.suite.driver import seeds_at_once
+from creditbench.suite.plan import Label, Part, Planned, Suite, load_rule, load_task, plan
+from creditbench.suite.tuning.space import declared, rounded
+from creditbench.suite.tuning.trial import Tried, learning_splits, try_out
+from creditbench.suite.tuning.tune import SEED
+from creditbench.suite.work import Group
+
+FLOOR = "last-layer"
+GAIN = 0.1  # of the error that has to be gone
+STEPS, SAMPLES = 450, 20_000  # of training: at least these steps, in whole epochs of at most these samples
+RATES, SEEDS, DEPTHS = 5, 3, (1, 2, 4)
+
+
+@dataclass(frozen=True)
+class GridPoint:
+    """One training of the grid."""
+
+    depth: int
+    learning_rate: float | None
+    seed: int
+    status: str
+    reason: str | None
+    validation_score: float | None
+    floor: float  # last-layer's best score at this depth and seed
+
+    def beats(self, score: float) -> bool:
+        """Whether enough of the error that goes with a score is gone."""
+        own = self.validation_score
+        return own is not None and 1 - own <= (1 - GAIN) * (1 - score)
+
+
+@dataclass(frozen=True)
+class Stability:
+    """A rule on a grid."""
+
+    rule: str
+    task: str
+    network: str
+    epochs: int
+    train_samples: int
+    chance: float
+    points: tuple[GridPoint, ...]
+
+    @property
+    def able(self) -> list[GridPoint]:
+        """Points that the rule does not refuse."""
+        return [point for point in self.points if point.status != "skipped"]
+
+    @property
+    def training(self) -> list[GridPoint]:
+        """Points that beat the last layer."""
+        return [point for point in self.able if point.beats(point.floor)]
+
+    @property
+    def share(self) -> float | None:
+        """Of the grid that trains; None where the rule refuses all of it."""
+        return len(self.training) / len(self.able) if self.able else None
+
+    @property
+    def share_over_chance(self) -> float | None:
+        above = [point for point in self.able if point.beats(self.chance)]
+        return len(above) / len(self.able) if self.able else None
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self) | {"share": self.share, "share_over_chance": self.share_over_chance}
+
+    def text(self) -> str:
+        """The grid and the two shares, as lines."""
+        rates = list(dict.fromkeys(point.learning_rate for point in self.points))
+        seeds = len({point.seed for point in self.points})
+        depths = list(dict.fromkeys(point.depth for point in self.points))
+        lines = [
+            f"Stability of {self.rule} on {self.task}, {self.network}: {len(rates)} learning rates × {seeds}"
+            f" seeds × {len(depths)} depths, {self.epochs} epochs of {self.train_samples:,} samples",
+            f"{'learning rate':>13}" + "".join(f"{'own' if r is None else f'{r:g}':>10}" for r in rates),
+        ]
+        for depth in depths:
+            row = [p for p in self.points if p.depth == depth]
+            cells = []
+            for rate in rates:
+                own = [p for p in row if p.learning_rate == rate]
+                good = sum(p in self.training for p in own)
+                cells.append("–" if own[0].status == "skipped" else f"{good}/{len(own)}")
+            lines.append(f"{f'depth {depth}':>13}" + "".join(f"{cell:>10}" for cell in cells))
+        lines += sorted(
+            {f"{p.status}: {p.reason}" for p in self.points if p.reason and p.status != "diverged"}
+        )
+        if self.share is None or self.share_over_chance is None:
+            return "\n".join([*lines, "The rule refuses the whole grid."])
+        return "\n".join(
+            [
+                *lines,
+                f"It trains on {100 * self.share:.0f} % of the grid: {len(self.training)} of {len(self.able)}"
+                f" have a validation error at least {100 * GAIN:.0f} % below the last layer's best.",
+                f"Its error is that much below chance's ({100 * (1 - self.chance):.1f} %) on"
+                f" {100 * self.share_over_chance:.0f} %.",
+            ]
+        )
+
+
+def stability(
+    rule: Label,
+    task: str = "digit-sums",
+    network: str = "mlp",
+    depths: Sequence[int] = DEPTHS,
+    rates: int = RATES,
+    seeds: int = SEEDS,
+    device: str = "cpu",
+    recipes: Path | None = None,
+    said: Callable[[str], None] = lambda sentence: None,
+) -> Stability:
+    """The grid of a rule, with the choices of its recipe; learning rates spread over its declared range.
+
+    said: told about every depth when it is done."""
+    part = Part(tasks=(task,), networks=(network,), rules=(rule,))
+    splits = learning_splits(task, torch.device(device))
+    counts = splits.validation.targets.bincount(minlength=load_task(task).classes)
+    samples = min(SAMPLES, len(splits.train))
+    per_epoch = Batches(load_task(task), splits.train, [SEED], part.batch_size, samples).per_epoch
+    part = replace(part, epochs=math.ceil(STEPS / per_epoch), train_samples=samples)
+    points: list[GridPoint] = []
+    for depth in depths:
+        own = replace(part, networks=(f"{network}:depth={depth}",))
+        floors = _trained(replace(own, rules=(FLOOR,)), rates, seeds, device, None)
+        best = {
+            seed: max(tried.validation_score or 0.0 for _, s, tried in floors if s == seed)
+            for seed in {s for _, s, _ in floors}
+        }
+        points += [
+            GridPoint(
+                depth, rate, seed, tried.status, tried.reason, tried.validation_score, best[seed]
+            )
+            for rate, seed, tried in _trained(own, rates, seeds, device, recipes)
+        ]  # fmt: skip
+        said(f"depth {depth} done")
+    return Stability(
+        load_rule(rule).name, task, network, part.epochs, samples,
+        counts.max().item() / counts.sum().item(), tuple(points),
+    )  # fmt: skip
+
+
+def _trained(
+    part: Part, rates: int, seeds: int, device: str, recipes: Path | None
+) -> list[tuple[float | None, int, Tried]]:
+    """(learning rate, seed, result) of one depth's part of the grid; as many ride together as pays."""
+    (cell,) = plan(Suite("grid", "", (part,)), own_recipes=recipes)
+    first = cell.specs[0]
+    specs = [
+        replace(first, learning_rate=rate, seed=SEED + seed)
+        for rate in _rates(cell, rates)
+        for seed in range(seeds)
+    ]
+    size, found = seeds_at_once(cell, torch.device(device)), []
+    for start in range(0, len(specs), size):
+        group = Group("train", tuple(specs[start : start + size]), cell.origin, device, "")
+        for spec, tried in zip(group.specs, try_out(group), strict=True):
+            found.append((spec.learning_rate, spec.seed, tried))
+    return found
+
+
+def _rates(cell: Planned, count: int) -> list[float | None]:
+    """Evenly on a logarithmic scale over the rule's declared range, its ends included."""
+    space = declared(load_rule(cell.origin.rule), registry.load("network", cell.origin.network))
+    if space.rates is None:
+        return [None]
+    low, high = space.rates
+    if count == 1:
+        return [rounded(math.sqrt(low * high))]
+    return [rounded(low * (high / low) ** (step / (count - 1))) for step in range(count)]
