@@ -4,6 +4,8 @@ NETWORKS = {
     "mlp": "creditbench.baselines.networks.mlp:mlp",
     "conv": "creditbench.baselines.networks.conv:conv",
     "vgg8b": "creditbench.baselines.networks.vgg8b:vgg8b",
+    "cafo": "creditbench.baselines.networks.cafo:cafo",
+    "pff": "creditbench.baselines.networks.pff:pff",
     "noprop": "creditbench.baselines.networks.noprop:noprop",
 }
 
@@ -34,6 +36,14 @@ RULES = {
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
     "efp": "creditbench.baselines.rules.efp:ErrorForwardPropagation",
     "sigprop": "creditbench.baselines.rules.sigprop.rule:SignalPropagation",
+    "ff": "creditbench.baselines.rules.forward_forward:ForwardForward",
+    "symba": "creditbench.baselines.rules.forward_forward:SymBa",
+    "trifecta": "creditbench.baselines.rules.trifecta:Trifecta",
+    "scff": "creditbench.baselines.rules.scff:SelfContrastiveForwardForward",
+    "pff": "creditbench.baselines.rules.pff:PredictiveForwardForward",
+    "cafo": "creditbench.baselines.rules.cafo:CascadedForward",
+    "pepita": "creditbench.baselines.rules.pepita:Pepita",
+    "mempepita": "creditbench.baselines.rules.pepita:Mempepita",
     "pred": "creditbench.baselines.rules.local_losses:LocalPrediction",
     "sim": "creditbench.baselines.rules.local_losses:LocalSimilarity",
     "predsim": "creditbench.baselines.rules.local_losses:PredictionAndSimilarity",
