@@ -29,6 +29,7 @@ class NoProp(LearningRule):
 
     name: ClassVar[str] = "noprop"
     source: ClassVar[str] = "Li, Teh & Pascanu (2025). arXiv:2503.24322"
+    learning_rates: ClassVar = (1e-3, 1e-2)
     own_networks: ClassVar = ("noprop:depth=3,width=2,units=5",)
 
     weight: float = 0.1
