@@ -6,6 +6,7 @@ NETWORKS = {
     "vgg8b": "creditbench.baselines.networks.vgg8b:vgg8b",
     "cafo": "creditbench.baselines.networks.cafo:cafo",
     "pff": "creditbench.baselines.networks.pff:pff",
+    "noprop": "creditbench.baselines.networks.noprop:noprop",
 }
 
 RULES = {
@@ -43,4 +44,15 @@ RULES = {
     "cafo": "creditbench.baselines.rules.cafo:CascadedForward",
     "pepita": "creditbench.baselines.rules.pepita:Pepita",
     "mempepita": "creditbench.baselines.rules.pepita:Mempepita",
+    "pred": "creditbench.baselines.rules.local_losses:LocalPrediction",
+    "sim": "creditbench.baselines.rules.local_losses:LocalSimilarity",
+    "predsim": "creditbench.baselines.rules.local_losses:PredictionAndSimilarity",
+    "pred-bpf": "creditbench.baselines.rules.local_losses:PlausiblePrediction",
+    "sim-bpf": "creditbench.baselines.rules.local_losses:PlausibleSimilarity",
+    "predsim-bpf": "creditbench.baselines.rules.local_losses:PlausiblePredictionAndSimilarity",
+    "greedy": "creditbench.baselines.rules.greedy:GreedyLayerwise",
+    "decoupled-greedy": "creditbench.baselines.rules.greedy:DecoupledGreedy",
+    "dni": "creditbench.baselines.rules.synthetic_gradients:SyntheticGradients",
+    "phsic": "creditbench.baselines.rules.phsic:PlausibleKernelBottleneck",
+    "noprop": "creditbench.baselines.rules.noprop:NoProp",
 }
