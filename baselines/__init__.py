@@ -4,6 +4,8 @@ NETWORKS = {
     "mlp": "creditbench.baselines.networks.mlp:mlp",
     "conv": "creditbench.baselines.networks.conv:conv",
     "vgg8b": "creditbench.baselines.networks.vgg8b:vgg8b",
+    "krotov-hopfield": "creditbench.baselines.networks.krotov_hopfield:krotov_hopfield",
+    "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
 }
 
 RULES = {
@@ -33,4 +35,12 @@ RULES = {
     "chl": "creditbench.baselines.rules.energy:ContrastiveHebbian",
     "efp": "creditbench.baselines.rules.efp:ErrorForwardPropagation",
     "sigprop": "creditbench.baselines.rules.sigprop.rule:SignalPropagation",
+    "hebb": "creditbench.baselines.rules.oja:Hebb",
+    "oja": "creditbench.baselines.rules.oja:Oja",
+    "oja-subspace": "creditbench.baselines.rules.oja:OjaSubspace",
+    "sanger": "creditbench.baselines.rules.oja:Sanger",
+    "bcm": "creditbench.baselines.rules.bcm:BienenstockCooperMunro",
+    "som": "creditbench.baselines.rules.self_organising_map:SelfOrganisingMap",
+    "krotov-hopfield": "creditbench.baselines.rules.krotov_hopfield:KrotovHopfield",
+    "softhebb": "creditbench.baselines.rules.softhebb:SoftHebb",
 }
