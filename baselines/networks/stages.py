@@ -115,8 +115,8 @@ class RectifiedPower(_Plain):
 
 @dataclass(frozen=True)
 class Triangle(_Plain):
-    """h = max(0, a - mean of a over the layer's units, at each position)^n (Coates, Ng & Lee 2011; with a power
-    Journé et al. 2023)."""
+    """h = max(0, a - mean of a over the layer's units, at each position)^n (Coates, Ng & Lee 2011; with a
+    power, Journé et al. 2023)."""
 
     exponent: float = 1.0
 
@@ -223,8 +223,8 @@ class Dropout(_Plain):
 
 @dataclass(frozen=True)
 class Pooling(_Plain):
-    """Maximum or mean over size x size windows, `stride` apart (by default without overlap), with `padding` at
-    the edges, which a mean leaves out of its count; a ragged edge is left out."""
+    """Maximum or mean over size x size windows, `stride` apart (by default without overlap), with `padding`
+    at the edges, which a mean leaves out of its count; a ragged edge is left out."""
 
     kind: str = "max"
     size: int = 2

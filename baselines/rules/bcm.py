@@ -43,7 +43,9 @@ class BienenstockCooperMunro(WithoutLabels):
     def learn(self, block: Block, h: Tensor, a: Tensor, eta: float, state: State, context: Context) -> Step:
         name = f"{block.name}.threshold"
         y, theta = a.relu(), state.learned[name]
-        beside = theta.view(len(theta), 1, -1, *(1,) * (a.dim() - 3))  # [seed, 1, units, ...]
+        toward = max(self.memory, 1 / (context.step + 1))  # a plain mean until there is a past
+        theta = theta + toward * (rows(y).square().mean(-1) - theta)
+        beside = theta.clamp_min(1e-12).view(len(theta), 1, -1, *(1,) * (a.dim() - 3))  # over the batch
         change = hebbian(block, h, y * (y - beside) / beside) / rows(y).shape[-1]
         yield block, {"weight": (-eta / power(block, h) * change).view_as(block.weight)}
-        yield name, self.memory * (theta - rows(y).square().mean(-1))
+        yield name, state.learned[name] - theta

@@ -17,8 +17,8 @@ class KrotovHopfield(WithoutLabels):
         s = (sign(W) |W|^{p-1}) x        g = 1 for the greatest s, -Δ for the k-th, else 0
         D = Σ g (x - s W)                ΔW = η D / max |D|
 
-    Krotov & Hopfield (2019). A unit that wins often enough ends at Σ_j |w_ij|^p = 1. Weights begin as N(0, 1) in
-    the original, here with that variance, made of the weights drawn; biases are 0. Sums are over the batch
+    Krotov & Hopfield (2019). A unit that wins often enough ends at Σ_j |w_ij|^p = 1. Weights begin as N(0, 1)
+    in the original, here with that variance, made of the weights drawn; biases are 0. Sums are over the batch
     and a convolution's positions; since steps are divided by their greatest entry, results depend on the
     batch size (100 in the original). The network `krotov-hopfield` has the authors' powers of rectified
     units.

@@ -12,15 +12,16 @@ from creditbench.suite.types import Batch, Block, Context, LearningRule, Network
 
 @dataclass(frozen=True)
 class WithoutLabels(LearningRule):
-    """One protocol for all of them: in every step each hidden block learns from its own input and activity, in
-    order, and the output block by the task's loss on what reaches it, as in last-layer, at the same time:
+    """One protocol for all of them: in every step each hidden block learns from its own input and activity,
+    in order, and the output block by the task's loss on what reaches it, as in last-layer, at the same time:
 
         hidden   ΔW_l = η(t) · rule(h_{l-1}, W_l)        output   ΔW_L = ∂C/∂a_L h_{L-1}ᵀ
 
     Nothing goes back into hidden blocks, which never see a label. Their steps are whole steps of the rule's
-    own, by plain descent (`own_steps`), with η(t) = rate · (1 - t / steps); the learning rate is the readout's,
-    under the suite's optimizer. Where a rule asks for other initial weights, they are made of the drawn ones in
-    the first step (`start`), so that all rules have the same draw.
+    own, by plain descent (`own_steps`), with η(t) = rate · (1 - t / steps); the learning rate is the
+    readout's, under the suite's optimizer. Where a rule asks for other initial weights, they are made of the
+    drawn ones in the first step (`start`), so that all rules have the same draw. Layer normalisation, where
+    the network has it, gives the readout and the next block activities of one size.
     """
 
     network_choices: ClassVar[Mapping[str, Any]] = {"normalisation": "layer"}

@@ -15,11 +15,11 @@ from creditbench.suite.types import Block, Context, State, Step
 class SelfOrganisingMap(WithoutLabels):
     """Competition with a neighbourhood that shrinks:
 
-        c = argmin_i |x - w_i|        n_i = exp(-|r_i - r_c|² / 2σ(t)²)        Δw_i = η Σ n_i (x - w_i) / Σ n_i
+        c = argmin_i |x - w_i|      n_i = exp(-|r_i - r_c|² / 2σ(t)²)      Δw_i = η Σ n_i (x - w_i) / Σ n_i
 
     Kohonen (1982), in its batch form: sums are over the batch (and a convolution's positions), and a unit
-    with less than one neighbour in it moves in proportion. r is a place on a grid of `rows` rows, as square as
-    the number of units allows where rows is 0; σ falls geometrically from `radius` times the grid's longer
+    with less than one neighbour in it moves in proportion. r is a place on a grid of `rows` rows, as square
+    as the number of units allows where rows is 0; σ falls geometrically from `radius` times the grid's longer
     side to `last_radius`. The bias is held at -|w|²/2, so that a = (|x|² - |x - w|²) / 2: the winner is the
     unit with the greatest a, and behind a normalisation of the layer and a relu the activity is the triangle
     code of Coates, Ng & Lee (2011).

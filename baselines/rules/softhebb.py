@@ -1,6 +1,5 @@
 """SoftHebb: a soft winner-take-all in which the losers unlearn."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
