@@ -1,8 +1,9 @@
 """One hidden layer of powers of rectified units and a linear output layer, after Krotov & Hopfield (2019).
 
 Unsupervised learning by competing hidden units, PNAS 116, arXiv:1806.10181: 2000 hidden units,
-h = max(0, W x)^n with n = 4.5. The power is homogeneous and spans many orders of magnitude; layer normalisation behind it takes
-the input's length out, for which the authors have a small factor inside their output's tanh.
+h = max(0, W x)^n with n = 4.5. The power is homogeneous and spans many orders of magnitude; layer
+normalisation behind it takes the input's length out, for which the authors have a small factor inside their
+output's tanh.
 """
 
 from creditbench.baselines.networks.blocks import WeightedBlock, linear

@@ -1,8 +1,8 @@
 """The convolutional network of SoftHebb: three convolutions with triangle units and a linear output layer.
 
 Journé et al. (2023), Hebbian Deep Learning Without Feedback, ICLR, arXiv:2209.11883: 96, 384 and 1536
-channels; 5 x 5, 3 x 3 and 3 x 3 kernels; triangle units to the powers 0.7, 1.4 and 1; pooling by the maximum of
-4 x 4 windows 2 apart, twice, then by the mean of 2 x 2. The authors' batch normalisation in front of each
+channels; 5 x 5, 3 x 3 and 3 x 3 kernels; triangle units to the powers 0.7, 1.4 and 1; pooling by the maximum
+of 4 x 4 windows 2 apart, twice, then by the mean of 2 x 2. The authors' batch normalisation in front of each
 convolution stands behind the pooling of the one before here, and in front of the output layer as well; the
 task's own scaling stands for the first.
 """

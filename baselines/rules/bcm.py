@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from creditbench.baselines.rules.readout import WithoutLabels, hebbian, power, rows
+from creditbench.baselines.rules.readout import WithoutLabels, hebbian, inputs_of, rows
 from creditbench.suite.types import Block, Context, Network, State, Step
 
 
@@ -23,8 +23,9 @@ class BienenstockCooperMunro(WithoutLabels):
 
     name: ClassVar[str] = "bcm"
     source: ClassVar[str] = "Bienenstock, Cooper & Munro (1982), J. of Neuroscience 2"
-    search: ClassVar = {"rate": (0.03, 0.3, 3.0), "activation": ("relu", "tanh")}
+    search: ClassVar = {"rate": (0.01, 0.03, 0.1), "normalisation": (None, "layer")}
 
+    rate: float = 0.03
     memory: float = 0.1  # ρ, of the threshold
 
     def own_steps(self, network: Network) -> Collection[str]:
@@ -47,5 +48,5 @@ class BienenstockCooperMunro(WithoutLabels):
         theta = theta + toward * (rows(y).square().mean(-1) - theta)
         beside = theta.clamp_min(1e-12).view(len(theta), 1, -1, *(1,) * (a.dim() - 3))  # over the batch
         change = hebbian(block, h, y * (y - beside) / beside) / rows(y).shape[-1]
-        yield block, {"weight": (-eta / power(block, h) * change).view_as(block.weight)}
+        yield block, {"weight": (-eta / inputs_of(block) * change).view_as(block.weight)}
         yield name, state.learned[name] - theta

@@ -7,35 +7,38 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from creditbench.baselines.rules.readout import WithoutLabels, hebbian, power, rows
+from creditbench.baselines.rules.readout import WithoutLabels, hebbian, inputs_of, rows
 from creditbench.suite.types import Block, Context, State, Step
 
 
 @dataclass(frozen=True)
 class Centred(WithoutLabels):
-    """y = W x + b, with a bias that follows minus its unit's mean response, so that y = W (x - <x>) and the
-    correlations <y xᵀ> are covariances."""
+    """y = W x + b - <W x + b>, so that <y xᵀ> is a covariance; <·> is the mean over the batch (and a
+    convolution's positions). The bias follows its unit's mean response, until what is sent up is centred
+    as well."""
 
     search: ClassVar = {"rate": (0.03, 0.3), "normalisation": (None, "layer")}
 
     centring: float = 0.1  # share of a unit's mean response that its bias takes away in a step
 
     def learn(self, block: Block, h: Tensor, a: Tensor, eta: float, state: State, context: Context) -> Step:
-        y, weight = rows(a), block.weight.flatten(2)  # [seed, units, places], [seed, units, inputs]
-        places = y.shape[-1]
-        size = eta / power(block, h)
-        new = self.moved(weight, size * hebbian(block, h, a) / places, size * (y @ y.mT) / places)
+        mean = rows(a).mean(-1)  # [seed, units]
+        centred = a - mean.view(len(mean), 1, -1, *(1,) * (a.dim() - 3))
+        y, weight = rows(centred), block.weight.flatten(2)  # [seed, units, places], [seed, units, inputs]
+        size = eta / (inputs_of(block) * y.shape[-1])
+        new = self.moved(weight, size * hebbian(block, h, centred), y, size)
         yield (
             block,
             {
                 "weight": block.weight - new.view_as(block.weight),
-                "bias": self.centring * y.mean(-1),
+                "bias": self.centring * mean,
             },
         )
 
     @abstractmethod
-    def moved(self, weight: Tensor, hebb: Tensor, among: Tensor) -> Tensor:
-        """W after a step, [seed, units, inputs], from η<y xᵀ> and η<y yᵀ>, [seed, units, units]."""
+    def moved(self, weight: Tensor, hebb: Tensor, y: Tensor, size: float) -> Tensor:
+        """W after a step, [seed, units, inputs], from hebb = η<y xᵀ>; size is what η<·> puts before a sum
+        over places."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Hebb(Centred):
         "Hebb (1949), The Organization of Behavior; von der Malsburg (1973), Kybernetik 14"
     )
 
-    def moved(self, weight: Tensor, hebb: Tensor, among: Tensor) -> Tensor:
+    def moved(self, weight: Tensor, hebb: Tensor, y: Tensor, size: float) -> Tensor:
         return torch.nn.functional.normalize(weight + hebb, dim=-1)
 
 
@@ -70,8 +73,8 @@ class Oja(Centred):
     name: ClassVar[str] = "oja"
     source: ClassVar[str] = "Oja (1982), J. Math. Biology 15"
 
-    def moved(self, weight: Tensor, hebb: Tensor, among: Tensor) -> Tensor:
-        return weight + hebb - among.diagonal(dim1=1, dim2=2).unsqueeze(-1) * weight
+    def moved(self, weight: Tensor, hebb: Tensor, y: Tensor, size: float) -> Tensor:
+        return weight + hebb - size * y.square().sum(-1, keepdim=True) * weight
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class OjaSubspace(Centred):
     name: ClassVar[str] = "oja-subspace"
     source: ClassVar[str] = "Oja (1989), International J. of Neural Systems 1"
 
-    def moved(self, weight: Tensor, hebb: Tensor, among: Tensor) -> Tensor:
-        return weight + hebb - among @ weight
+    def moved(self, weight: Tensor, hebb: Tensor, y: Tensor, size: float) -> Tensor:
+        return weight + hebb - size * (y @ y.mT) @ weight
 
 
 @dataclass(frozen=True)
@@ -103,5 +106,5 @@ class Sanger(Centred):
     name: ClassVar[str] = "sanger"
     source: ClassVar[str] = "Sanger (1989), Neural Networks 2"
 
-    def moved(self, weight: Tensor, hebb: Tensor, among: Tensor) -> Tensor:
-        return weight + hebb - among.tril() @ weight
+    def moved(self, weight: Tensor, hebb: Tensor, y: Tensor, size: float) -> Tensor:
+        return weight + hebb - size * (y @ y.mT).tril() @ weight

@@ -71,7 +71,6 @@ def hebbian(block: Block, h: Tensor, y: Tensor) -> Tensor:
     return block.synaptic_update(h, y)["weight"].flatten(2)
 
 
-def power(block: Block, h: Tensor) -> Tensor:
-    """Mean of |x|² over the batch, [seed, 1, 1]: with steps in its units no rate is too high for one task and
-    too low for the next. At the edge of an image a padded x counts as a full one."""
-    return h.square().flatten(1).mean(1).view(-1, 1, 1) * block.weight[0, 0].numel()
+def inputs_of(block: Block) -> int:
+    """Inputs of a unit: about |x|² where x has unit variance, so that a step divided by it suits any layer."""
+    return block.weight[0, 0].numel()

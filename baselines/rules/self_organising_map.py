@@ -27,11 +27,11 @@ class SelfOrganisingMap(WithoutLabels):
 
     name: ClassVar[str] = "som"
     source: ClassVar[str] = "Kohonen (1982), Biological Cybernetics 43"
-    search: ClassVar = {"rate": (0.03, 0.3), "last_radius": (0.3, 1.0)}
+    search: ClassVar = {"rate": (0.1, 0.5), "last_radius": (0.3, 0.6)}
 
     rate: float = 0.3
     radius: float = 0.25
-    last_radius: float = 0.5
+    last_radius: float = 0.3
     rows: int = 0
 
     def learn(self, block: Block, h: Tensor, a: Tensor, eta: float, state: State, context: Context) -> Step:

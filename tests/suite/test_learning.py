@@ -37,7 +37,11 @@ def test_the_rules_of_quickstart_are_tuned() -> None:
     assert {"bp", "dfa", "fa", "last-layer", "sigprop"} <= set(TUNED)
 
 
-@pytest.mark.parametrize("rule", sorted(set(TUNED) - {"last-layer"}))
+# Hidden blocks that never see a label find what is frequent in their input: not what is asked of it.
+WITHOUT_LABELS = {"bcm", "hebb", "krotov-hopfield", "oja", "oja-subspace", "sanger", "softhebb", "som"}
+
+
+@pytest.mark.parametrize("rule", sorted(set(TUNED) - {"last-layer"} - WITHOUT_LABELS))
 def test_every_tuned_rule_that_assigns_credit_beats_the_last_layer_alone(
     rule: str, sums: tuple[Task, Splits]
 ) -> None:
