@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from creditbench.suite.driver import Observer, Summary
+    from creditbench.suite.executors import Execution
     from creditbench.suite.plan import Label, Planned
 
 DEFAULT_FOLDER = "creditbench-results"
@@ -30,18 +31,28 @@ def run(
     device: str = "auto",
     results: str | Path = DEFAULT_FOLDER,
     recipes: str | Path | None = None,
+    executor: str = "inline",
+    jobs: int | None = None,
+    memory: str | int | None = None,
+    time_limit: str | float | None = None,
+    cpus: float | None = None,
+    gpus: float | None = None,
+    shard: str | None = None,
 ) -> pd.DataFrame:
     """Runs a suite, or single cells, and returns one row per trained seed (see `load_results`).
 
     suite: a name of `creditbench list suites` or the path of a TOML file; without one, `task` and `rule`
     say what to run (on `mlp` unless `network` is given). rule: names, "file.py:Class", or classes.
-    recipes: a folder that `creditbench tune` wrote; its recipes come before the package's.
+    recipes: a folder that `creditbench tune` wrote; its recipes come before the package's. The words from
+    `executor` on are those of `creditbench run` (docs/cluster.md); none of them changes a result.
     What `results` already holds and still is valid is not run again. Raises CreditbenchError.
     """
     import creditbench
+    from creditbench.suite.executors import Execution
 
+    execution = Execution(executor, jobs, memory, time_limit, cpus, gpus, shard)
     summary = execute(
-        suite, task, network, rule, seeds, epochs, learning_rate, device, results, None, recipes
+        suite, task, network, rule, seeds, epochs, learning_rate, device, results, None, recipes, execution
     )
     frame = creditbench.load_results(results)
     return frame[frame["key"].isin(summary.keys)].reset_index(drop=True)
@@ -59,13 +70,19 @@ def execute(
     results: str | Path,
     observer: Observer | None = None,
     recipes: str | Path | None = None,
+    execution: Execution | None = None,
 ) -> Summary:
     """What `run` and the command line do: plan, then train and measure what is missing."""
-    from creditbench.suite.driver import choose_device, run_cells
+    from creditbench.suite.driver import run_cells
+    from creditbench.suite.executors import Execution, choose, device_for
+    from creditbench.suite.shards import WHOLE, parse_shard
     from creditbench.suite.store import Store
 
     cells = planned(suite, task, network, rule, seeds, epochs, learning_rate, recipes)
-    return run_cells(cells, Store(Path(results)), choose_device(device), observer)
+    execution = execution or Execution()
+    shard = WHOLE if execution.shard is None else parse_shard(execution.shard)
+    on = device_for(execution, device)
+    return run_cells(cells, Store(Path(results)), on, observer, choose(execution, on), shard)
 
 
 def planned(

@@ -11,6 +11,7 @@ from creditbench.suite.commands import (
     challenge,
     check,
     doctor,
+    growth,
     list_names,
     plan,
     run,
@@ -21,7 +22,7 @@ from creditbench.suite.commands import (
 )
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, tune, stability, challenge)
+COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, growth, tune, stability, challenge)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ from creditbench.suite.work import Group
 class Display:
     """An observer (see suite.driver) on stderr, so that stdout holds results alone.
 
-    On a terminal: one bar over all runs with the time left, one over the group at work with its current
+    On a terminal: one bar over all runs with the time left, one over each group at work with its current
     score. Elsewhere: a line per finished run."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -30,9 +30,8 @@ class Display:
             disable=not self.console.is_terminal,
         )
         self.all: TaskID | None = None
-        self.one: TaskID | None = None
-        self.group: Group | None = None
-        self.runs = self.done = self.seeds = 0
+        self.working: dict[int, tuple[TaskID, float]] = {}  # by a group's id: its bar, and runs' worth of it
+        self.runs = self.done = 0
 
     def __enter__(self) -> Display:
         self.bars.start()
@@ -48,29 +47,35 @@ class Display:
         if stored:
             self.console.print(f"{stored} of {runs} runs are stored and valid.", highlight=False)
         self.all = self.bars.add_task("all runs", total=runs, completed=stored, shown=f"{stored}/{runs}")
-        self.one = self.bars.add_task("", total=1, shown="")
 
     def started(self, group: Group) -> None:
-        self.group, spec = group, group.specs[0]
+        spec = group.specs[0]
         what = f"{spec.task} {spec.network} {spec.rule}"
         if group.work == "cost":
             what, shown = f"{what}: cost", "measuring"
         else:
             seeds = ", ".join(str(one.seed) for one in group.specs)
             what, shown = f"{what} (seed {seeds})", f"epoch 0/{spec.epochs}"
-        if self.one is not None:
-            self.bars.reset(self.one, description=Text(what).markup, total=1, shown=shown)
+        bar = self.bars.add_task(Text(what).markup, total=1, shown=shown)
+        self.working[id(group)] = (bar, 0.0)
 
-    def progress(self, steps: int, of: int, validation_score: float | None) -> None:
-        if self.one is None or self.all is None or self.group is None:
+    def progress(self, group: Group, steps: int, of: int, validation_score: float | None) -> None:
+        if self.all is None or id(group) not in self.working:
             return
-        share, epochs = steps / of, self.group.specs[0].epochs
+        bar, _ = self.working[id(group)]
+        share, epochs = steps / of, group.specs[0].epochs
         shown = f"epoch {int(share * epochs)}/{epochs}"
         if validation_score is not None:
             shown += f", validation {100 * validation_score:.1f} %"
-            self.bars.update(self.one, completed=share, shown=shown)
-        self.bars.update(self.one, completed=share)
-        self.bars.update(self.all, completed=self.done + share * len(self.group.specs))
+            self.bars.update(bar, shown=shown)
+        self.bars.update(bar, completed=share)
+        self.working[id(group)] = (bar, share * len(group.specs))
+        under_way = sum(worth for _, worth in self.working.values())
+        self.bars.update(self.all, completed=self.done + under_way)
+
+    def ended(self, group: Group) -> None:
+        if id(group) in self.working:
+            self.bars.remove_task(self.working.pop(id(group))[0])
 
     def finished(self, run: Run, kept: bool) -> None:
         self.done += 1

@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 
 from creditbench.suite import registry
+from creditbench.suite.checkpoints import discard
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.execute import inline
+from creditbench.suite.executors import Executor
+from creditbench.suite.executors.inline import Inline
 from creditbench.suite.fingerprint import MEASURING, TRAINING, fingerprint, modules
+from creditbench.suite.lock import locked
 from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
 from creditbench.suite.record import Cost, Run, Status
+from creditbench.suite.shards import WHOLE, Shard
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.standing import stand
-from creditbench.suite.store import Store
+from creditbench.suite.store import Store, read
 from creditbench.suite.train import Trained
 from creditbench.suite.types import Block
-from creditbench.suite.work import Group, Revalidated, Unmeasured
+from creditbench.suite.work import Group, Outcome, Revalidated, Unmeasured
 
 # Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
 SMALL = 150_000  # weights of a network, on a CPU (tests/benchmarks measures what it brings on digits)
 TOGETHER = 16  # seeds in one pass at most
+CHECKPOINTS = "checkpoints"  # the folder, beside the records, of what cut-short trainings go on from
 
 
 class Observer(Protocol):
-    """Told what happens, to show it. `SilentObserver` shows nothing."""
+    """Told what happens, to show it; several groups may be at work at once.
+
+    `SilentObserver` shows nothing."""
 
     def planned(self, runs: int, stored: int) -> None: ...
 
     def started(self, group: Group) -> None: ...
 
-    def progress(self, steps: int, of: int, validation_score: float | None) -> None: ...
+    def progress(self, group: Group, steps: int, of: int, validation_score: float | None) -> None: ...
+
+    def ended(self, group: Group) -> None: ...
 
     def finished(self, run: Run, kept: bool) -> None: ...
 
@@ -49,7 +59,9 @@ class SilentObserver:
 
     def started(self, group: Group) -> None: ...
 
-    def progress(self, steps: int, of: int, validation_score: float | None) -> None: ...
+    def progress(self, group: Group, steps: int, of: int, validation_score: float | None) -> None: ...
+
+    def ended(self, group: Group) -> None: ...
 
     def finished(self, run: Run, kept: bool) -> None: ...
 
@@ -101,57 +113,65 @@ def choose_device(name: str) -> torch.device:
 
 
 def run_cells(
-    cells: Sequence[Planned], store: Store, device: torch.device, observer: Observer | None = None
+    cells: Sequence[Planned],
+    store: Store,
+    device: torch.device,
+    observer: Observer | None = None,
+    executor: Executor | None = None,
+    part: Shard = WHOLE,
 ) -> Summary:
-    """Trains and measures what the store does not already hold, record by record."""
-    observer = observer or SilentObserver()
-    summary = Summary(keys=[spec.key for cell in cells for spec in cell.specs])
-    todo: list[Group] = []
-    stored = 0
-    for cell in cells:
-        groups, done = _groups(cell, store, device, summary)
-        todo += groups
-        stored += len(done)
-        for run in done:
-            summary.note(run)
-    summary.kept = stored
-    observer.planned(len(summary.keys), stored)
-    for code, group in {group.fingerprint: group for group in todo}.items():
-        root = TRAINING if group.work == "train" else MEASURING
-        store.put_code(code, modules(files_of(group.origin), torch.__version__, root))
-    for group, outcome in inline(_announced(todo, observer), observer.progress):
-        if isinstance(outcome, Trained):
-            store.put(outcome.run, outcome.predictions)
-            summary.trained += 1
-            summary.note(outcome.run)
-            observer.finished(outcome.run, kept=False)
-        elif isinstance(outcome, Revalidated):
-            store.revalidate(outcome.spec, group.fingerprint, outcome.deviation)
-            summary.kept += 1
-            if (kept := store.get(outcome.spec)) is not None:
-                summary.note(kept)
-                observer.finished(kept, kept=True)
-        elif isinstance(outcome, Cost):
-            store.put(outcome)
-        elif isinstance(outcome, Unmeasured):
-            observer.complained(f"The cost of {_name(outcome.spec)} was not measured: {outcome.reason}")
+    """Trains and measures what the store does not already hold, record by record.
+
+    part: which of the cells; drivers with other parts of the same suite may share the folder."""
+    observer, executor = observer or SilentObserver(), executor or Inline()
+    cells = part.of(cells)
+    with locked(store.folder, part):
+        summary = Summary(keys=[spec.key for cell in cells for spec in cell.specs])
+        todo: list[Group] = []
+        for cell in cells:
+            groups, done = _groups(cell, store, device, executor.alone, summary)
+            todo += groups
+            summary.kept += len(done)
+            for run in done:
+                summary.note(run)
+        observer.planned(len(summary.keys), summary.kept)
+        for code, group in {group.fingerprint: group for group in todo}.items():
+            root = TRAINING if group.work == "train" else MEASURING
+            store.put_code(code, modules(files_of(group.origin), torch.__version__, root))
+        with contextlib.closing(executor(todo, observer)) as outcomes:
+            for group, outcome in outcomes:
+                _keep(group, outcome, store, observer, summary)
     return summary
 
 
-def _announced(groups: Sequence[Group], observer: Observer) -> Iterator[Group]:
-    for group in groups:
-        observer.started(group)
-        yield group
+def _keep(group: Group, outcome: Outcome, store: Store, observer: Observer, summary: Summary) -> None:
+    """Writes an outcome down before anyone is told of it."""
+    if isinstance(outcome, Trained):
+        store.put(outcome.run, outcome.predictions)
+        if outcome.checkpoint is not None:
+            discard(Path(outcome.checkpoint))
+        summary.trained += 1
+        summary.note(outcome.run)
+        observer.finished(outcome.run, kept=False)
+    elif isinstance(outcome, Revalidated):
+        store.revalidate(outcome.spec, group.fingerprint, outcome.deviation)
+        summary.kept += 1
+        if (kept := store.get(outcome.spec)) is not None:
+            summary.note(kept)
+            observer.finished(kept, kept=True)
+    elif isinstance(outcome, Cost):
+        store.put(outcome)
+    elif isinstance(outcome, Unmeasured):
+        observer.complained(f"The cost of {_name(outcome.spec)} was not measured: {outcome.reason}")
 
 
 def _groups(
-    cell: Planned, store: Store, device: torch.device, summary: Summary
+    cell: Planned, store: Store, device: torch.device, alone: bool, summary: Summary
 ) -> tuple[list[Group], list[Run]]:
     """The work that is left of a cell, and the runs that need none.
 
     A record that cannot be read is neither: it is left as it lies and named."""
-    code = fingerprint(files_of(cell.origin), torch.__version__)
-    measuring = fingerprint(files_of(cell.origin), torch.__version__, MEASURING)
+    code, measuring = code_of(cell.origin, "train"), code_of(cell.origin, "cost")
     done: list[Run] = []
     missing: list[Spec] = []
     previous = {}
@@ -168,25 +188,42 @@ def _groups(
             previous[spec.key] = found.run.digest
     groups = []
     size = seeds_at_once(cell, device)
+    kept = str((store.folder / CHECKPOINTS).absolute())
     replayed = [spec for spec in missing if spec.key in previous]
     fresh = [spec for spec in missing if spec.key not in previous]
     for specs in (replayed, fresh):
         for start in range(0, len(specs), size):
             own = tuple(specs[start : start + size])
             groups.append(
-                Group("train", own, cell.origin, device.type, code, cell.recipe, previous, cell.tuning)
+                Group("train", own, cell.origin, device.type, code, cell.recipe, previous, cell.tuning, kept)
                 if specs is replayed
-                else Group("train", own, cell.origin, device.type, code, cell.recipe, None, cell.tuning)
+                else Group("train", own, cell.origin, device.type, code, cell.recipe, None, cell.tuning, kept)
             )
     try:
-        cost = store.get_cost(cell.specs[0], machine(device))
+        cost = store.get_cost(cell.specs[0], machine(device)) if alone else _any_cost(cell, store)
     except CreditbenchError as error:
         summary.unreadable.append(str(error))
         return groups, done
-    if cost is None or cost.fingerprint != measuring:
+    if cost is None or cost.fingerprint != measuring or (alone and not cost.alone):
         if not all(run.status == "skipped" for run in done) or missing:
             groups.append(Group("cost", cell.specs[:1], cell.origin, device.type, measuring))
     return groups, done
+
+
+def code_of(origin: Origin, work: Literal["train", "cost"]) -> str:
+    """The fingerprint of what a cell's result, or its cost, depends on."""
+    if work == "train":
+        return fingerprint(files_of(origin), torch.__version__)
+    return fingerprint(files_of(origin), torch.__version__, MEASURING)
+
+
+def _any_cost(cell: Planned, store: Store) -> Cost | None:
+    """A cost of this cell, whichever machine it is of."""
+    where = store.cost_path(cell.specs[0], "x")
+    for path in sorted(where.parent.glob(where.name.replace("-x.json", "-*.json"))):
+        if isinstance(found := read(path), Cost):
+            return found
+    return None
 
 
 def seeds_at_once(cell: Planned, device: torch.device) -> int:

@@ -36,6 +36,8 @@ MEASURED_COLUMNS = (
     "critical_path_macs", "pipeline_interval_macs",
     "step_joules", "joules_source",
 )  # fmt: skip
+# What says nothing where other work ran beside.
+TIMES = ("step_seconds", "inference_seconds_per_sample", "latency_seconds", "step_joules")
 MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
 ENERGY_COLUMNS = (
     "energy_table",
@@ -153,7 +155,7 @@ class Costs:
 
     def add(self, cost: Cost) -> None:
         self.of.setdefault(cost.spec.cell, {})[cost.machine] = cost
-        if cost.spec.rule == "bp":
+        if cost.spec.rule == "bp" and cost.alone:
             self.references.setdefault(_site(cost), []).append(cost)
 
     def joined(self, runs: Iterable[tuple[str, str | None]]) -> tuple[list[dict[str, Any]], list[int]]:
@@ -188,6 +190,8 @@ def _site(cost: Cost) -> tuple[Any, ...]:
 
 def _cost_columns(cost: Cost) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(cost, name) for name in MEASURED_COLUMNS}
+    if not cost.alone:
+        row |= dict.fromkeys(TIMES)
     row |= {f"peak_{kind}_bytes": size for kind, size in cost.peak_bytes_by_kind.items()}
     if not cost.operations:
         return row  # an older record: nothing was split
@@ -232,7 +236,9 @@ def _curve_columns(run: Run) -> dict[str, Any]:
     if not reached:
         return found
     first_point = reached[0]
-    found |= {"epochs_to_target": first_point.epoch, "seconds_to_target": first_point.train_seconds}
+    found |= {"epochs_to_target": first_point.epoch}
+    if not run.provenance.get("company"):  # else other work ran beside it
+        found["seconds_to_target"] = first_point.train_seconds
     if run.steps is not None and run.spec.epochs:
         found["steps_to_target"] = run.steps * first_point.epoch // run.spec.epochs
     return found

@@ -112,6 +112,7 @@ class Cost:
     inference_coverage: float | None = None
     step_joules: float | None = None  # [J] measured, not modelled
     joules_source: str | None = None  # by which counter, or why it was not measured
+    alone: bool = True  # False: other work may have run beside it, so its times compare with nothing
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -151,6 +152,7 @@ class Finding:
     intervention: str  # how it was found out, in one line
     evidence: float | str | None = None
     reason: str = ""
+    curve: Mapping[str, float] = field(default_factory=dict)  # setting -> figure, references included
 
 
 @dataclass(frozen=True)
@@ -306,6 +308,7 @@ def _check_finding(finding: Finding) -> None:
     check_types(finding)
     if finding.verdict not in VERDICTS:
         raise ValueError(f"the verdict '{finding.verdict}' is none of {', '.join(VERDICTS)}")
+    _check_numbers("curve", finding.curve)
     evidence = finding.evidence
     if isinstance(evidence, bool) or not (evidence is None or isinstance(evidence, str | int | float)):
         raise ValueError(f"the evidence {evidence!r} is neither a number nor a sentence")

@@ -8,6 +8,7 @@ imports none of it, so that `creditbench list` answers without torch.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -70,6 +71,23 @@ def load(kind: Kind, name: str) -> Any:
             f"{name} calls itself '{own}', which is also the installed {kind} {installed[own]}; give it a"
             " name of its own."
         )
+    return thing
+
+
+def load_class(module: str, file: str, name: str) -> type:
+    """A class that another process holds: by its module's name where that is the same file here, else from
+    the file. Raises CreditbenchError where neither has it."""
+    found = sys.modules.get(module) if module != "__main__" else None
+    if found is None and module != "__main__":
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(module)
+    if found is None or getattr(found, "__file__", None) != file:
+        found = _module_of(Path(file))
+    thing: Any = found
+    for part in name.split("."):
+        thing = _attribute(thing, part, file)
+    if not isinstance(thing, type):
+        raise CreditbenchError(f"{name} in {file} is no class.")
     return thing
 
 

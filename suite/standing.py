@@ -74,7 +74,7 @@ def stand_cost(spec: Spec, store: Store, machine: str, measuring: str) -> Standi
         return Standing(spec, "unreadable", words=str(error))
     if cost is None:
         return Standing(spec, "missing")
-    return Standing(spec, "done" if cost.fingerprint == measuring else "again")
+    return Standing(spec, "done" if cost.fingerprint == measuring and cost.alone else "again")
 
 
 def changed(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from creditbench.suite.evaluate import Scores, score, with_statistics
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.record import Alignment, Point, Run, Status
+from creditbench.suite.snapshot import restore, snapshot
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.types import Batch, Block, LearningRule, Splits, Task, Tensors
 
@@ -47,6 +49,15 @@ class Trained:
 
     run: Run
     predictions: Mapping[str, Any]
+    checkpoint: str | None = None  # a file that is of no use once this is stored
+
+
+class Checkpoint(Protocol):
+    """Keeps a training between two epochs; where and how often is none of the training's business."""
+
+    def load(self) -> Mapping[str, Any] | None: ...
+
+    def save(self, contents: Callable[[], Mapping[str, Any]]) -> None: ...
 
 
 def learner(cell: Cell, specs: Sequence[Spec], steps: int | None = None) -> tuple[Learner, Batches]:
@@ -65,24 +76,37 @@ def learner(cell: Cell, specs: Sequence[Spec], steps: int | None = None) -> tupl
 
 
 def train(
-    cell: Cell, specs: Sequence[Spec], progress: Progress | None = None, test: bool = True
+    cell: Cell,
+    specs: Sequence[Spec],
+    progress: Progress | None = None,
+    test: bool = True,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Trained]:
     """Trains seeds together; `specs` differ in seed and learning rate only.
 
     The test split is scored once, at the end; with test=False (tuning) never. A seed whose weights
     stop being finite ends as diverged while the others go on. Raises CreditbenchError for a rule that
-    yields what it must not.
+    yields what it must not. What `checkpoint` holds is gone on from, to the same result.
     """
     model, batches = learner(cell, specs)
     digest, first = Digest(model), _FirstSteps(model)
     digests: list[dict[str, list[float]]] = []
     curves: list[list[Point]] = [[] for _ in specs]
     ended: dict[int, tuple[Status, str]] = {}  # seeds that are out, by position
-    best, seconds = _Best(model), 0.0
+    best, seconds, done = _Best(model), 0.0, 0
     aligned: list[list[Alignment]] = [[] for _ in specs]
-    with contextlib.suppress(Exception):  # whatever is wrong with a rule, its first step says it better
-        aligned = [[found] for found in _aligned(model, cell, specs[0], 0)] or aligned
-    for epoch in range(1, specs[0].epochs + 1):
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        restore(model, batches, saved)
+        done, seconds, digests, ended = saved["epoch"], saved["seconds"], saved["digests"], saved["ended"]
+        curves = [[Point(*point) for point in own] for own in saved["curves"]]
+        aligned = [[Alignment(*found) for found in own] for own in saved["aligned"]]
+        first.failures = saved["failures"]
+        scores_, best.epochs, best.tensors = saved["best"]
+        best.scores = scores_.cpu()
+    else:
+        with contextlib.suppress(Exception):  # whatever is wrong with a rule, its first step says it better
+            aligned = [[found] for found in _aligned(model, cell, specs[0], 0)] or aligned
+    for epoch in range(done + 1, specs[0].epochs + 1):
         started = _now(cell.device)
         for number, batch in enumerate(batches.epoch(), 1):
             model.step(batch, first if model.done < Digest.STEPS else None)
@@ -115,6 +139,18 @@ def train(
             progress(model.done, model.steps, validation.score.mean().item())
         if len(ended) == len(specs):
             break
+        if checkpoint is not None and epoch < specs[0].epochs:
+            course = {
+                "epoch": epoch,
+                "seconds": seconds,
+                "digests": digests,
+                "ended": ended,
+                "curves": [[astuple(point) for point in own] for own in curves],
+                "aligned": [[astuple(found) for found in own] for own in aligned],
+                "failures": first.failures,
+                "best": (best.scores, best.epochs, best.tensors),
+            }
+            checkpoint.save(functools.partial(_everything, model, batches, course))
     digests = digests or _first_steps(model, digest, cell)
     scores = _score(model, cell, "test") if test and len(ended) < len(specs) else None
     tops = best.scored(lambda model: _score(model, cell, "test")) if scores is not None else None
@@ -145,6 +181,10 @@ def train(
             }
         trained.append(Trained(run, predictions))
     return trained
+
+
+def _everything(model: Learner, batches: Batches, course: Mapping[str, Any]) -> dict[str, Any]:
+    return snapshot(model, batches) | dict(course)
 
 
 def replay(cell: Cell, specs: Sequence[Spec]) -> list[dict[str, list[float]]]:

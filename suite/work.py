@@ -6,11 +6,13 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from creditbench.suite import registry
+from creditbench.suite.checkpoints import Checkpoint
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import build_network, deviation
 from creditbench.suite.measure import measure
@@ -31,7 +33,9 @@ class Group:
     """Seeds of one cell to be trained together, or its cost to be measured.
 
     previous: digests of stored runs by key, made by other code; a seed whose first steps come out
-    the same is not trained again."""
+    the same is not trained again.
+    checkpoints: a folder for what a long training goes on from when it is cut short; None: it keeps none.
+    company: how many other groups may run beside it on the same machine: times are then not comparable."""
 
     work: Literal["train", "cost"]
     specs: tuple[Spec, ...]
@@ -41,6 +45,8 @@ class Group:
     recipe: str = "default"
     previous: Mapping[str, Mapping[str, Sequence[float]]] | None = None
     tuning: Mapping[str, Any] = field(default_factory=dict)  # what choosing the settings cost
+    checkpoints: str | None = None
+    company: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,24 @@ class Unmeasured:
 Outcome = Trained | Revalidated | Cost | Unmeasured
 
 
-def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]:
-    """Does the work of a group. What goes wrong with it ends as records that say so."""
+def spec_of(outcome: Outcome) -> Spec:
+    return outcome.run.spec if isinstance(outcome, Trained) else outcome.spec
+
+
+def perform(
+    group: Group, progress: Progress | None = None, say: Callable[[str], None] | None = None
+) -> Iterator[Outcome]:
+    """Does the work of a group. What goes wrong with it ends as records that say so.
+
+    say: told, in a sentence, what a person should know and no record holds."""
+    specs = list(group.specs)  # those without an outcome so far
     try:
         cell, data = assemble(group)
         if group.work == "cost":
             cost = measure(cell, group.specs[0])
-            yield replace(cost, fingerprint=group.fingerprint, provenance=provenance(cell.device, data, 1))
+            where = provenance(cell.device, data, 1)
+            yield replace(cost, fingerprint=group.fingerprint, provenance=where, alone=not group.company)
             return
-        specs = list(group.specs)
         if group.previous:
             found = replay(cell, specs)
             for spec, own in zip(group.specs, found, strict=True):
@@ -79,21 +94,47 @@ def perform(group: Group, progress: Progress | None = None) -> Iterator[Outcome]
                     specs.remove(spec)
                     yield Revalidated(spec, apart)
         if specs:
-            where = provenance(cell.device, data, len(specs))
-            where |= {"recipe": group.recipe, "tuning": dict(group.tuning)}
-            for trained in train(cell, specs, progress):
+            where = provenance(cell.device, data, len(specs)) | _circumstances(group)
+            checkpoint = _checkpoint(group, specs, say)
+            kept = None if checkpoint is None else str(checkpoint.path)
+            for trained in train(cell, tuple(specs), progress, checkpoint=checkpoint):
                 run = replace(trained.run, fingerprint=group.fingerprint, provenance=where)
-                yield replace(trained, run=run)
+                specs.remove(run.spec)
+                yield replace(trained, run=run, checkpoint=kept)
     except Skip as skip:
-        yield from _ended(group, "skipped", str(skip))
+        yield from ended(group, specs, "skipped", str(skip))
     except CreditbenchError as error:
-        yield from _ended(group, "failed", str(error))
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        yield from _ended(group, "out-of-memory", str(error) or "no memory left")
+        yield from ended(group, specs, "failed", str(error))
     except Exception as error:
+        if reason := lack_of_memory(error):
+            yield from ended(group, specs, "out-of-memory", reason)
+            return
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        where_ = f"{frame.filename.rpartition('/')[2]}, line {frame.lineno}, in {frame.name}"
-        yield from _ended(group, "failed", f"{type(error).__name__}: {error} ({where_})")
+        place = f"{frame.filename.rpartition('/')[2]}, line {frame.lineno}, in {frame.name}"
+        yield from ended(group, specs, "failed", f"{type(error).__name__}: {error} ({place})")
+
+
+def lack_of_memory(error: BaseException) -> str | None:
+    """What an error says, if memory was what was missing: torch's CPU allocator has no type for that."""
+    message = str(error).partition("DefaultCPUAllocator: ")[2] or str(error) or "no memory left"
+    lacking = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in message
+    )
+    return message.splitlines()[0] if lacking else None
+
+
+def _checkpoint(group: Group, specs: Sequence[Spec], say: Callable[[str], None] | None) -> Checkpoint | None:
+    if group.checkpoints is None:
+        return None
+    device = torch.device(group.device)
+    return Checkpoint(
+        Path(group.checkpoints), specs, group.fingerprint, device, say or (lambda sentence: None)
+    )
+
+
+def _circumstances(group: Group) -> dict[str, Any]:
+    company = {"company": group.company} if group.company else {}
+    return {"recipe": group.recipe, "tuning": dict(group.tuning)} | company
 
 
 class Skip(Exception):
@@ -126,11 +167,12 @@ def assemble(
     return Cell(task, splits, builder, rule), data
 
 
-def _ended(group: Group, status: Status, reason: str) -> Iterator[Outcome]:
+def ended(group: Group, specs: Sequence[Spec], status: Status, reason: str) -> Iterator[Outcome]:
+    """The outcomes of seeds, or of a cost, that came to nothing."""
     if group.work == "cost":
         yield Unmeasured(group.specs[0], reason)
         return
-    where = provenance(torch.device(group.device), "", len(group.specs)) | {"recipe": group.recipe}
-    for spec in group.specs:
+    where = provenance(torch.device(group.device), "", len(specs)) | _circumstances(group)
+    for spec in specs:
         run = Run(spec, status, reason, fingerprint=group.fingerprint, provenance=where)
         yield Trained(run, {})

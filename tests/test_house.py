@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -227,3 +227,70 @@ def test_typing_and_late_imports_are_told_apart() -> None:
     source = "import a\nif TYPE_CHECKING:\n    import b\nelse:\n    import c\ndef f():\n    import d"
     found = {i.name: (i.late, i.typing) for i in imports_of(source)}
     assert found == {"a": (False, False), "b": (False, True), "c": (False, False), "d": (True, False)}
+
+
+# ------------------------------------------------------------------------------ what is read and timed
+
+PICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def unsafe(source: str) -> list[str]:
+    """Where a file could run code out of data: imports of pickle and its kin, torch.load and numpy.load
+    without their safeguard, pandas.read_pickle, eval and exec."""
+    found = [
+        f"line {one.line}: import {one.name}"
+        for one in imports_of(source)
+        if one.name.split(".")[0] in PICKLES
+    ]
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        words = {word.arg: ast.unparse(word.value) for word in node.keywords}
+        bad = (
+            called in ("eval", "exec")
+            or called.endswith("read_pickle")
+            or (called.endswith("torch.load") and words.get("weights_only") != "True")
+            or (called in ("np.load", "numpy.load") and words.get("allow_pickle", "False") != "False")
+        )
+        if bad:
+            found.append(f"line {node.lineno}: {called}")
+    return found
+
+
+def clocks(source: str) -> list[str]:
+    """Uses of the wall clock as a number: durations taken with it are wrong when it is set."""
+    return [
+        f"line {node.lineno}: {ast.unparse(node.func)}"
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("time.time", "time.time_ns", "time")
+    ]
+
+
+@pytest.mark.parametrize("judge", [unsafe, clocks])
+def test_no_file_of_ours_loads_a_pickle_or_times_by_the_wall_clock(judge: Callable[[str], list[str]]) -> None:
+    found = {name: judge(path.read_text(encoding="utf-8")) for name, path in FILES.items()}
+    aged = {"creditbench.suite.doctor"} if judge is clocks else set()  # holds files' ages against the clock
+    assert not {name: lines for name, lines in found.items() if lines and name not in aged}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "def f():\n    from joblib import load",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "pd.read_pickle(path)",
+        "eval(text)",
+    ],
+)
+def test_a_planted_pickle_is_found(source: str) -> None:
+    assert unsafe(source)
+
+
+def test_what_is_safe_is_let_through() -> None:
+    assert not unsafe("torch.load(path, weights_only=True)\nnp.load(path)\nnp.load(path, allow_pickle=False)")
+    assert clocks("seconds = time.time() - started")
+    assert not clocks("time.perf_counter() - started\ntime.monotonic()")

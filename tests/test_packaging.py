@@ -15,6 +15,7 @@ DATA = (
     "suite/suites/*.toml",
     "baselines/*.toml",
     "baselines/recipes/*.toml",
+    "baselines/references.bib",
     "reports/templates/*",
 )
 

@@ -67,6 +67,9 @@ ACTIVATIONS: Mapping[str, Function] = {
         lambda change, h: aten.leaky_relu_backward(change, h, 0.01, True),
     ),
     "tanh": Function(torch.tanh, lambda change, h: aten.tanh_backward(change, h)),
+    # McCulloch and Pitts's hard threshold: 1 above zero, else 0. Its derivative is zero wherever it has one,
+    # and zero is what it gives: a rule that wants a surrogate has to bring one and say so.
+    "step": Function(lambda a: torch.sign(torch.relu(a)), lambda change, h: torch.zeros_like(change)),
     "sigmoid": Function(torch.sigmoid, lambda change, h: aten.sigmoid_backward(change, h)),
     "elu": Function(torch.nn.functional.elu, lambda change, h: aten.elu_backward(change, 1.0, 1, 1, True, h)),
     "gelu": Function(

@@ -25,6 +25,7 @@ class Burstprop(LearningRule):
     name: ClassVar[str] = "burstprop"
     source: ClassVar[str] = "Payeur et al. (2021), Nature Neuroscience 24, 1010-1019"
     network_choices: ClassVar = {"activation": "sigmoid"}
+    learning_rates: ClassVar = (0.002, 0.2)  # its slopes are small: p₀ and σ' at every block
     search: ClassVar = {"decay": (0.01, 0.1, 1.0), "beta": (0.5, 1.0, 2.0)}
 
     baseline: float = 0.2  # p₀, burst probability of the output without a teacher

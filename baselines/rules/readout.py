@@ -72,5 +72,5 @@ def hebbian(block: Block, h: Tensor, y: Tensor) -> Tensor:
 
 
 def inputs_of(block: Block) -> int:
-    """Inputs of a unit: about |x|² where x has unit variance, so that a step divided by it suits any layer."""
+    """Inputs of a unit: about |x|² at unit variance, so that a step divided by it suits any layer."""
     return block.weight[0, 0].numel()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -45,14 +45,14 @@ def audit(subject: Subject, told: Told = lambda question, answer: None) -> Audit
             answer = _asked(question, subject)
             told(question, answer)
             findings[question.key] = Finding(
-                answer.verdict, question.intervention, _plain(answer.evidence), answer.reason
+                answer.verdict, question.intervention, _plain(answer.evidence), answer.reason, answer.curve
             )
         return Audit(
             _audited(subject),
             bench=f"{len(on.network.blocks)} blocks of {_sizes(on.network)}",
             findings=findings,
-            passes=passes(subject),
-            synapse_locality=synapse_locality(subject),
+            passes=_or_none(passes, subject),
+            synapse_locality=_or_none(synapse_locality, subject),
             provenance=provenance(torch.device("cpu"), "", 1),
         )
     finally:
@@ -64,6 +64,17 @@ def _asked(question: Question, subject: Subject) -> Answer:
         return question.ask(subject)
     except Exception as error:  # of the rule's own, in a situation that it was not written for
         return Answer("undetermined", None, f"{type(error).__name__}: {error}")
+
+
+Figure = TypeVar("Figure")
+
+
+def _or_none(figure: Callable[[Subject], Figure | None], subject: Subject) -> Figure | None:
+    """A figure, or None where the rule cannot be watched as its method needs."""
+    try:
+        return figure(subject)
+    except Exception:  # as in `_asked`; a figure that cannot be told is absent
+        return None
 
 
 def _plain(evidence: float | str | None) -> float | str | None:

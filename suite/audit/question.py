@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from creditbench.suite.types import LearningRule, Network, Task
@@ -30,6 +30,7 @@ class Answer:
     verdict: Verdict
     evidence: float | str | None = None
     reason: str = ""  # always given for "undetermined" and "not applicable"
+    curve: Mapping[str, float] = field(default_factory=dict)  # setting -> figure, references included
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     audit = commands.add_parser("audit", help="what a rule needs, found out by intervention")
     audit.add_argument("rule", metavar="RULE", help="name[:option=value,...] or path/to/file.py:Class")
-    audit.add_argument("--task", default="digits", metavar="T", help="what its network is built for; digits")
+    audit.add_argument("--task", default="digit-sums", metavar="T", help="what it is trained on; digit-sums")
     audit.add_argument("--network", default="mlp", metavar="N", help="name[:option=value,...]; mlp")
     audit.add_argument("--results", metavar="DIR", help="store the record there; one that is valid is read")
     audit.add_argument("--json", action="store_true", help="the record")

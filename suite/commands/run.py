@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creditbench.suite.api import DEFAULT_FOLDER, execute
-from creditbench.suite.commands.options import add_device, add_selection
+from creditbench.suite.commands.options import add_device, add_execution, add_selection, execution_of
 
 if TYPE_CHECKING:
     from creditbench.suite.commands import Commands
@@ -24,6 +24,7 @@ def add(commands: Commands) -> None:
     run.add_argument("--learning-rate", type=float, metavar="X", help="instead of the recipe's")
     run.add_argument("--recipes", metavar="DIR", help="your own, before the package's")
     add_device(run)
+    add_execution(run)
     run.add_argument("--results", default=DEFAULT_FOLDER, metavar="DIR", help=f"default {DEFAULT_FOLDER}")
     run.set_defaults(command=_run)
 
@@ -46,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.results,
             display,
             arguments.recipes,
+            execution_of(arguments),
         )
     frame, _ = read_results(arguments.results)  # what cannot be read is in the summary
     rows = board(frame[frame["key"].isin(summary.keys)])

@@ -23,7 +23,7 @@ from cheating_rules import (
 from creditbench.baselines.rules.bp import Backpropagation
 from creditbench.baselines.rules.dfa import DirectFeedbackAlignment
 from creditbench.baselines.rules.fa import FeedbackAlignment
-from creditbench.baselines.rules.sigprop import SignalPropagation
+from creditbench.baselines.rules.sigprop.rule import SignalPropagation
 from creditbench.suite.audit import audit as whole
 from creditbench.suite.audit import bench as benches
 from creditbench.suite.audit import trained
@@ -46,6 +46,12 @@ from creditbench.suite.record import Audit, from_json, to_json
 from creditbench.suite.store import Store
 from creditbench.suite.types import LearningRule, Network
 from tools import subject
+
+
+@pytest.fixture(autouse=True)
+def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered by training takes a minute and is tested in test_audit_trained."""
+    monkeypatch.setattr(trained, "QUESTIONS", ())
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +272,7 @@ def test_an_audit_survives_strict_json_and_says_who_was_asked(tmp_path: Path) ->
         ('"synapse_locality": "other-blocks"', '"synapse_locality": "far"', "synapse_locality"),
         ('"passes": 2.0', '"passes": "two"', "'passes' is 'two'"),
         ('"evidence": 2.0', '"evidence": [2]', "evidence"),
+        ('"0.1": 0.75', '"0.1": "much"', "curve"),
         ('"bench"', '"bank"', "bank"),
     ],
 )
@@ -279,7 +286,7 @@ def test_an_altered_audit_is_refused_with_a_sentence(old: str, new: str, complai
 def _example() -> Audit:
     from creditbench.suite.record import Audited, Finding
 
-    findings = {"weight_transport": Finding("no", "changed", 2.0, "for a test")}
+    findings = {"weight_transport": Finding("no", "changed", 2.0, "for a test", {"0.1": 0.75})}
     return Audit(Audited("digits", 1, "mlp", "fa"), "5 blocks", findings, 2.0, "other-blocks")
 
 

@@ -8,9 +8,9 @@ from awkward_rules import IncrementalPredictiveCoding, KolenPollack
 from cheating_rules import ForwardGradient, NodePerturbation, Oja
 
 from creditbench.suite import registry
-from creditbench.suite.audit import bench, locking, transport
-from creditbench.suite.audit.audit import questions, subject_of
-from creditbench.suite.audit.locality import passes, synapse_locality
+from creditbench.suite.audit import bench, locking, trained, transport
+from creditbench.suite.audit.audit import audit, questions, subject_of
+from creditbench.suite.audit.locality import passes
 from creditbench.suite.audit.question import Subject
 from creditbench.suite.types import LearningRule
 from tools import subject
@@ -24,13 +24,14 @@ STRUCTURAL = (*transport.QUESTIONS, *locking.QUESTIONS)
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "WIDTH", 96)
+    monkeypatch.setattr(trained, "QUESTIONS", ())  # those take minutes
 
 
 def measured(asked: Subject) -> dict[str, object]:
-    found: dict[str, object] = {question.key: question.ask(asked).verdict for question in STRUCTURAL}
-    found |= {"passes": passes(asked), "synapse_locality": synapse_locality(asked)}
-    bench.clear()
-    return found
+    found = audit(asked)
+    verdicts: dict[str, object] = {key: finding.verdict for key, finding in found.findings.items()}
+    locality = found.synapse_locality or "undetermined"
+    return verdicts | {"passes": found.passes, "synapse_locality": locality}
 
 
 def structural(truth: dict[str, object]) -> dict[str, object]:

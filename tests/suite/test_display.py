@@ -20,7 +20,7 @@ def shown(terminal: bool) -> str:
     with Display(console) as display:
         display.planned(4, 1)
         display.started(GROUP)
-        display.progress(50, 100, 0.875)
+        display.progress(GROUP, 50, 100, 0.875)
         display.bars.refresh()
         display.finished(Run(SPEC, "ok", score=0.9), kept=False)
         display.finished(Run(SPEC.with_seed(1), "failed", "[bold]no[/bold] luck"), kept=False)

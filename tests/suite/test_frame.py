@@ -112,3 +112,15 @@ def test_the_way_to_the_target_is_read_off_the_curve(tmp_path: Path) -> None:
     lower = replace(trained, higher_is_better=False, target_score=0.75)  # as for an error
     store.put(lower)
     assert load_results(tmp_path).iloc[0]["epochs_to_target"] == 1
+
+
+def test_times_taken_in_company_stand_nowhere(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    beside = dataclasses.replace(run(0.9), provenance={**run(0.9).provenance, "company": 1})
+    for record in (beside, cost(2e-3, alone=False), run(0.7, rule="dfa"), cost(3e-3, "dfa")):
+        store.put(record)
+    frame = load_results(tmp_path).set_index("rule")
+    assert frame.loc["bp", ["step_seconds", "inference_seconds_per_sample"]].isna().all()
+    assert frame.loc["bp", "peak_bytes"] == 1_850_000  # what needs no clock stays
+    assert frame.loc["dfa", "step_seconds"] == 3e-3
+    assert pd.isna(frame.loc["dfa", "bp_step_seconds"])

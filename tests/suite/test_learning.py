@@ -31,17 +31,27 @@ def score(rule: str, sums: tuple[Task, Splits], epochs: int = 3) -> float:
 TUNED = sorted(
     rule for rule in registry.table("rule") if track(recipe(rule, "digit-sums", "mlp").origin) == "tuned"
 )
+# Their hidden blocks stay as drawn, or learn without labels what is frequent in their input.
+UNTAUGHT = ("cafo", "scff", "hebb", "oja", "oja-subspace", "sanger", "bcm", "som", "krotov-hopfield", "softhebb")
+LONG = ("pff",)  # twelve updates of every weight for each batch
+CREDITED = [
+    pytest.param(rule, marks=pytest.mark.slow) if rule in LONG else rule
+    for rule in TUNED
+    if rule not in ("last-layer", *UNTAUGHT)
+]
 
 
 def test_the_rules_of_quickstart_are_tuned() -> None:
     assert {"bp", "dfa", "fa", "last-layer", "sigprop"} <= set(TUNED)
 
 
-# Hidden blocks that never see a label find what is frequent in their input: not what is asked of it.
-WITHOUT_LABELS = {"bcm", "hebb", "krotov-hopfield", "oja", "oja-subspace", "sanger", "softhebb", "som"}
+@pytest.mark.parametrize("rule", sorted(set(UNTAUGHT) & set(TUNED)))
+def test_hidden_blocks_that_no_label_forms_are_not_enough(rule: str, sums: tuple[Task, Splits]) -> None:
+    """Better than chance, which is a tenth, and about what the last layer makes of random features."""
+    assert 0.15 < score(rule, sums) < score("last-layer", sums) + 0.2
 
 
-@pytest.mark.parametrize("rule", sorted(set(TUNED) - {"last-layer"} - WITHOUT_LABELS))
+@pytest.mark.parametrize("rule", CREDITED)
 def test_every_tuned_rule_that_assigns_credit_beats_the_last_layer_alone(
     rule: str, sums: tuple[Task, Splits]
 ) -> None:
