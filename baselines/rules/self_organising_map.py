@@ -36,8 +36,9 @@ class SelfOrganisingMap(WithoutLabels):
 
     def learn(self, block: Block, h: Tensor, a: Tensor, eta: float, state: State, context: Context) -> Step:
         weight, bias = block.weight.flatten(2), block.parameters["bias"]
-        apart = grid(weight.shape[1], self.rows, weight)  # [units, units], squared
-        first = max(self.radius * math.sqrt(apart.max().item() / 2), self.last_radius)
+        sides = shape(weight.shape[1], self.rows)
+        apart = grid(*sides, weight)[: weight.shape[1], : weight.shape[1]]  # [units, units], squared
+        first = max(self.radius * max(sides), self.last_radius)
         sigma = first * (self.last_radius / first) ** (context.step / context.steps)
         closeness = -weight.square().sum(-1) / 2 - bias  # to be added: the bias lags in the very first step
         beside = closeness.view(*bias.shape[:1], 1, -1, *(1,) * (a.dim() - 3))
@@ -54,11 +55,15 @@ class SelfOrganisingMap(WithoutLabels):
         )
 
 
-def grid(units: int, height: int, like: Tensor) -> Tensor:
-    """Squared distances between the units' places, [units, units]."""
+def shape(units: int, height: int = 0) -> tuple[int, int]:
+    """Rows and columns of a grid with room for all units, as square as their number allows for height 0."""
     if not height:
         height = max(n for n in range(1, math.isqrt(units) + 1) if units % n == 0)
-    number = torch.arange(units, device=like.device)
-    width = -(-units // height)
+    return height, -(-units // height)
+
+
+def grid(height: int, width: int, like: Tensor) -> Tensor:
+    """Squared distances between the places of a grid, row by row: [places, places]."""
+    number = torch.arange(height * width, device=like.device)
     places = torch.stack([number // width, number % width], -1).to(like.dtype)
     return (places.unsqueeze(0) - places.unsqueeze(1)).square().sum(-1)

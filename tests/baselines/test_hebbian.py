@@ -13,7 +13,7 @@ from creditbench.baselines.rules.bcm import BienenstockCooperMunro
 from creditbench.baselines.rules.krotov_hopfield import KrotovHopfield
 from creditbench.baselines.rules.oja import Hebb, Oja, OjaSubspace, Sanger
 from creditbench.baselines.rules.readout import WithoutLabels
-from creditbench.baselines.rules.self_organising_map import SelfOrganisingMap, grid
+from creditbench.baselines.rules.self_organising_map import SelfOrganisingMap, grid, shape
 from creditbench.baselines.rules.softhebb import SoftHebb
 from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.errors import CreditbenchError
@@ -140,8 +140,8 @@ def test_a_step_of_a_map_by_hand() -> None:
 
 
 def test_a_maps_grid_is_as_square_as_it_can_be() -> None:
-    assert grid(6, 0, torch.zeros(1))[0].tolist() == [0, 1, 4, 1, 2, 5]  # 2 x 3
-    assert grid(3, 1, torch.zeros(1))[0].tolist() == [0, 1, 4]
+    assert [shape(6), shape(7), shape(256), shape(7, 2)] == [(2, 3), (1, 7), (16, 16), (2, 4)]
+    assert grid(2, 3, torch.zeros(1))[0].tolist() == [0, 1, 4, 1, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -281,8 +281,12 @@ def test_hebbian_rules_cost_their_closed_forms(batch: int, width: int, depth: in
             model.step(toy_batch(samples=batch))
         return ops.macs
 
-    for rule in (Hebb(), Oja(), BienenstockCooperMunro(), SelfOrganisingMap(), KrotovHopfield(), SoftHebb()):
+    plain: tuple[WithoutLabels, ...] = (
+        Hebb(), Oja(), BienenstockCooperMunro(), SelfOrganisingMap(), KrotovHopfield(), SoftHebb()
+    )  # fmt: skip
+    for rule in plain:
         assert counted(rule) == 2 * forward, rule.name
-    for rule in (OjaSubspace(), Sanger()):
+    together: tuple[WithoutLabels, ...] = (OjaSubspace(), Sanger())
+    for rule in together:
         assert counted(rule) == 2 * forward + depth * width**2 * batch + width * hidden, rule.name
     assert counted(KrotovHopfield(p=3.0)) == 2 * forward + batch * hidden

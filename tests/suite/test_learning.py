@@ -32,7 +32,18 @@ TUNED = sorted(
     rule for rule in registry.table("rule") if track(recipe(rule, "digit-sums", "mlp").origin) == "tuned"
 )
 # Their hidden blocks stay as drawn, or learn without labels what is frequent in their input.
-UNTAUGHT = ("cafo", "scff", "hebb", "oja", "oja-subspace", "sanger", "bcm", "som", "krotov-hopfield", "softhebb")
+UNTAUGHT = (
+    "cafo",
+    "scff",
+    "hebb",
+    "oja",
+    "oja-subspace",
+    "sanger",
+    "bcm",
+    "som",
+    "krotov-hopfield",
+    "softhebb",
+)
 LONG = ("pff",)  # twelve updates of every weight for each batch
 CREDITED = [
     pytest.param(rule, marks=pytest.mark.slow) if rule in LONG else rule
