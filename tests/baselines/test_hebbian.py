@@ -132,7 +132,7 @@ def test_the_bias_of_a_map_makes_the_nearest_unit_the_most_active() -> None:
 def test_a_step_of_a_map_by_hand() -> None:
     """Two units in a row at 0 and 4, σ = 1, one input 3: the second wins. n = (e^-½, 1), sums are at most 1,
     so that the first moves by 0.1 * 0.6065 * 3 and the second by 0.1 * (3 - 4)."""
-    rule = SelfOrganisingMap(rate=0.1, radius=1.0, last_radius=1.0, rows=1)
+    rule = SelfOrganisingMap(rate=0.1, radius=0.5, last_radius=1.0, rows=1)
     model, batch = one_layer(rule, torch.tensor([[3.0]]), units=2)
     model.network.blocks[0].weight.copy_(torch.tensor([[[0.0], [4.0]]]))
     found = updates(model, batch)["0.weight"].flatten().tolist()
