@@ -53,7 +53,7 @@ def check(label: Label) -> Iterator[Clause]:
         yield Clause("it can be made with defaults alone", False, str(error))
         return
     able = 0
-    for network in NETWORKS:
+    for network in (*NETWORKS, *kind.own_networks):
         try:
             reason = _reason(rule, network)
         except Broken as error:

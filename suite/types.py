@@ -347,6 +347,7 @@ class LearningRule(ABC):
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what else it may try: name -> values
     # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
     network_choices: ClassVar[Mapping[str, Any]] = {}
+    own_networks: ClassVar[Sequence[str]] = ()  # made for it alone; the conformance suite tries them, too
 
     def supports(self, network: Network, task: Task) -> str | None:
         """Why this rule cannot train that network on that task; None if it can."""

@@ -128,19 +128,58 @@ def _stages(activation: str, normalisation: str | None, dropout: float) -> tuple
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModuleBlock(Block):
-    """Any torch module as a block: its pullback comes from autograd, one seed after the other.
+class AutogradBlock(Block):
+    """A block that only says how it computes its output; its pullback comes from autograd.
 
-    `build` makes a fresh module; it must map [batch, *input_shape] to [batch, *shape] and keep no
-    buffers (state would change behind a rule's back). Its pre-activation is its output, and there are
-    no feedback weights that could stand in for it, so rules that bring their own (fa) are refused."""
-
-    build: Callable[[], torch.nn.Module]
-    shape: Shape
+    Its pre-activation is its output, and there are no feedback weights that could stand in for its own, so
+    rules that bring some (fa) are refused."""
 
     @property
     def preactivation_shape(self) -> Shape:
-        return self.shape
+        return self.output_shape
+
+    def activate(self, preactivation: Tensor, context: Context | None = None) -> Trace:
+        return Trace(None, preactivation)
+
+    def deactivate(self, trace: Trace, change: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return change, {}
+
+    def synaptic_update(self, inputs: Tensor, delta: Tensor) -> dict[str, Tensor]:
+        names = list(self.parameters)
+        leaves = [self.parameters[name].detach().requires_grad_() for name in names]
+        bound = replace(self, parameters=dict(zip(names, leaves, strict=True)))
+        return dict(zip(names, bound._gradient(inputs, delta, leaves), strict=True))
+
+    def transport(self, delta: Tensor, weight: Tensor | None = None) -> Tensor:
+        raise CreditbenchError(
+            f"Block '{self.name}' knows no weights but its own: use `pullback`, which differentiates it, and"
+            " no feedback weights."
+        )
+
+    def pullback(
+        self, trace: Trace, change: Tensor, weight: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        if weight is not None:
+            self.transport(change, weight)
+        assert trace.inputs is not None
+        update = self.synaptic_update(trace.inputs, change)
+        leaf = trace.inputs.detach().requires_grad_()
+        return update, self._gradient(leaf, change, [leaf])[0]
+
+    def _gradient(self, inputs: Tensor, delta: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            return torch.autograd.grad(self.preactivate(inputs), leaves, delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleBlock(AutogradBlock):
+    """Any torch module as a block, one seed after the other.
+
+    `build` makes a fresh module; it must map [batch, *input_shape] to [batch, *shape] and keep no
+    buffers (state would change behind a rule's back)."""
+
+    build: Callable[[], torch.nn.Module]
+    shape: Shape
 
     @property
     def output_shape(self) -> Shape:
@@ -172,35 +211,3 @@ class ModuleBlock(Block):
         seeds = range(len(inputs))
         own = [{name: p[seed] for name, p in self.parameters.items()} for seed in seeds]
         return torch.stack([self._call(own[seed], inputs[seed]) for seed in seeds])
-
-    def activate(self, preactivation: Tensor, context: Context | None = None) -> Trace:
-        return Trace(None, preactivation)
-
-    def deactivate(self, trace: Trace, change: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return change, {}
-
-    def synaptic_update(self, inputs: Tensor, delta: Tensor) -> dict[str, Tensor]:
-        names = list(self.parameters)
-        leaves = [self.parameters[name].detach().requires_grad_() for name in names]
-        bound = replace(self, parameters=dict(zip(names, leaves, strict=True)))
-        return dict(zip(names, bound._gradient(inputs, delta, leaves), strict=True))
-
-    def transport(self, delta: Tensor, weight: Tensor | None = None) -> Tensor:
-        raise CreditbenchError(
-            f"Block '{self.name}' is a torch module: use `pullback`, which differentiates it, and no feedback"
-            " weights."
-        )
-
-    def pullback(
-        self, trace: Trace, change: Tensor, weight: Tensor | None = None
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        if weight is not None:
-            self.transport(change, weight)
-        assert trace.inputs is not None
-        update = self.synaptic_update(trace.inputs, change)
-        leaf = trace.inputs.detach().requires_grad_()
-        return update, self._gradient(leaf, change, [leaf])[0]
-
-    def _gradient(self, inputs: Tensor, delta: Tensor, leaves: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        with torch.enable_grad():
-            return torch.autograd.grad(self.preactivate(inputs), leaves, delta)

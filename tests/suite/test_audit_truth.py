@@ -12,6 +12,7 @@ from creditbench.suite.audit import bench, locking, trained, transport
 from creditbench.suite.audit.audit import audit, questions, subject_of
 from creditbench.suite.audit.locality import passes
 from creditbench.suite.audit.question import Subject
+from creditbench.suite.specification import parse_label
 from creditbench.suite.types import LearningRule
 from tools import subject
 
@@ -54,7 +55,8 @@ def test_an_expected_truth_answers_every_structural_question_and_no_unknown_one(
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_a_built_in_rule_is_found_to_need_what_its_equations_say(name: str) -> None:
-    asked, _ = subject_of(name, "digits", "mlp")
+    networks = registry.load("rule", parse_label(name)[0]).own_networks or ("mlp",)
+    asked, _ = subject_of(name, "digits", networks[0])
     assert measured(asked) == structural(BUILT_IN[name])
 
 

@@ -171,7 +171,7 @@ def test_feedback_alignment_is_exact_at_the_top_alone_and_last_layer_has_nothing
 @pytest.mark.parametrize("rule", ["fa", "sigprop"])
 def test_measuring_alignment_leaves_no_trace(rule: str) -> None:
     options = {} if rule == "fa" else {"loss": "max-rand"}  # draws random numbers
-    looked, blind = (learner(load_rule(rule)(**options), width=16, depth=2) for _ in range(2))
+    looked, blind = (learner(load_rule(rule)(**options), width=16, depth=2, dropout=0.3) for _ in range(2))
     batch = toy_batch()
     for model, look in ((looked, True), (blind, False)):
         for _ in range(3):
