@@ -7,6 +7,8 @@ NETWORKS = {
     "cafo": "creditbench.baselines.networks.cafo:cafo",
     "pff": "creditbench.baselines.networks.pff:pff",
     "noprop": "creditbench.baselines.networks.noprop:noprop",
+    "krotov-hopfield": "creditbench.baselines.networks.krotov_hopfield:krotov_hopfield",
+    "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
 }
 
 RULES = {
@@ -55,4 +57,12 @@ RULES = {
     "dni": "creditbench.baselines.rules.synthetic_gradients:SyntheticGradients",
     "phsic": "creditbench.baselines.rules.phsic:PlausibleKernelBottleneck",
     "noprop": "creditbench.baselines.rules.noprop:NoProp",
+    "hebb": "creditbench.baselines.rules.oja:Hebb",
+    "oja": "creditbench.baselines.rules.oja:Oja",
+    "oja-subspace": "creditbench.baselines.rules.oja:OjaSubspace",
+    "sanger": "creditbench.baselines.rules.oja:Sanger",
+    "bcm": "creditbench.baselines.rules.bcm:BienenstockCooperMunro",
+    "som": "creditbench.baselines.rules.self_organising_map:SelfOrganisingMap",
+    "krotov-hopfield": "creditbench.baselines.rules.krotov_hopfield:KrotovHopfield",
+    "softhebb": "creditbench.baselines.rules.softhebb:SoftHebb",
 }

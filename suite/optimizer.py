@@ -31,7 +31,8 @@ SCHEDULES: Mapping[str, Callable[[float], float]] = {
 
 
 class Optimizer:
-    """Applies a rule's updates as they come: Adam, or plain descent for rules with an own step size.
+    """Applies a rule's updates as they come: Adam, or plain descent for rules with an own step size; for
+    those of its targets that are named in `rule.own_steps`, plain descent with learning rate 1.
 
     learning_rates: one per seed; where they differ (a study that tries several in one pass) each seed
     is a parameter group over views of the stacked tensors.
@@ -56,16 +57,21 @@ class Optimizer:
         own = rule.own_step_size
         self.rates = [1.0 if own or rate is None else rate for rate in learning_rates]
         self.split = len(set(self.rates)) > 1
-        everything = [
-            tensor for tensors in (*self.tensors.values(), self.learned) for tensor in tensors.values()
-        ]
-        self.views = {id(t): tuple(t) if self.split else (t,) for t in everything}
+        named = [(name, t) for name, own in self.tensors.items() for t in own.values()]
+        named += self.learned.items()
+        self.own_steps = frozenset(rule.own_steps(network))
+        if unknown := self.own_steps - dict(named).keys():
+            raise unknown_name("target of own_steps", min(unknown), dict(named))
+        self.views = {id(t): tuple(t) if self.split else (t,) for _, t in named}
+        by_rate = [t for name, t in named if name not in self.own_steps]
         groups = [
-            {"params": [self.views[id(t)][seed] for t in everything], "lr": rate, "initial_lr": rate}
+            {"params": [self.views[id(t)][seed] for t in by_rate], "lr": rate, "initial_lr": rate}
             for seed, rate in enumerate(self.rates if self.split else self.rates[:1])
         ]
         kind = torch.optim.SGD if rule.own_step_size else torch.optim.AdamW
         self.optimizer = kind(groups, weight_decay=rule.weight_decay(), fused=True)
+        whole = [view for name, t in named if name in self.own_steps for view in self.views[id(t)]]
+        self.plain = torch.optim.SGD(whole, lr=1.0, fused=True) if whole else None
 
     def set_progress(self, progress: float) -> None:
         """progress: the share of the training that is done, in [0, 1)."""
@@ -104,7 +110,10 @@ class Optimizer:
             for view, part in zip(views, direction if self.split else (direction,), strict=True):
                 view.grad = part
             touched += views
-        self.optimizer.step()
+        if name in self.own_steps and self.plain is not None:
+            self.plain.step()
+        else:
+            self.optimizer.step()
         for view in touched:
             view.grad = None
         self._constrain(name, {key: tensors[key] for key in update})

@@ -77,6 +77,7 @@ class Run:
     steps: int | None = None  # of the whole training
     alignment: tuple[Alignment, ...] = ()  # at the start and after each epoch
     target_score: float | None = None  # of the task, for time to target
+    own_steps: tuple[str, ...] = ()  # what took whole steps of the rule's own, without the learning rate
     fingerprint: str = ""  # of the code that ran
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -201,8 +202,11 @@ def from_json(text: str, where: str) -> Record:
         if kind == "run":
             curve = _curve(data.pop("curve"))
             aligned = _alignment(data.pop("alignment", []))
+            whole = tuple(data.pop("own_steps", ()))
+            if not all(isinstance(name, str) for name in whole):
+                raise ValueError("its own_steps are not names")
             _check_digest(data.get("digest", {}))
-            record = Run(spec=spec, curve=curve, alignment=aligned, **data)
+            record = Run(spec=spec, curve=curve, alignment=aligned, own_steps=whole, **data)
             if record.status not in STATUSES:
                 raise ValueError(f"its status {shortened(record.status)} is none of {', '.join(STATUSES)}")
         elif kind == "cost":

@@ -160,6 +160,7 @@ def train(
         run = replace(run, curve=tuple(curves[place]), digest=digests[place])
         run = replace(run, train_seconds=seconds / len(specs), steps=model.steps)
         run = replace(run, alignment=tuple(aligned[place]), target_score=cell.task.target_score)
+        run = replace(run, own_steps=tuple(sorted(model.optimizer.own_steps)))
         if place in ended:
             status, reason = ended[place]
             trained.append(Trained(replace(run, status=status, reason=reason), {}))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, Protocol
@@ -342,7 +342,7 @@ class LearningRule(ABC):
     name: ClassVar[str]
     source: ClassVar[str]  # the paper
     together: ClassVar[bool] = True  # False: give me one seed at a time
-    own_step_size: ClassVar[bool] = False  # True: plain descent with learning rate 1
+    own_step_size: ClassVar[bool] = False  # True: plain descent with learning rate 1 (see own_steps, too)
     learning_rates: ClassVar[tuple[float, float]] = (2e-4, 2e-2)  # lowest and highest that tuning tries
     search: ClassVar[Mapping[str, Sequence[Any]]] = {}  # what else it may try: name -> values
     # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
@@ -364,6 +364,11 @@ class LearningRule(ABC):
     def weight_decay(self) -> float:
         """Decoupled decay of weights and learned tensors, where the rule's equation has one."""
         return 0.0
+
+    def own_steps(self, network: Network) -> Collection[str]:
+        """Blocks and learned tensors, by name, whose updates are whole steps: plain descent with learning
+        rate 1 and no schedule. The learning rate is the others'."""
+        return ()
 
     def constrain(self, target: str, parameters: Tensors) -> Tensors:
         """Applied after each update of a block (by its name) or of a learned tensor (as {name:

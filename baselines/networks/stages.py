@@ -99,6 +99,42 @@ class Activation(_Plain):
         return ACTIVATIONS[self.name].pullback(change, saved), {}
 
 
+@dataclass(frozen=True)
+class RectifiedPower(_Plain):
+    """h = max(0, a)^n (Krotov & Hopfield 2019)."""
+
+    exponent: float
+
+    def forward(
+        self, x: Tensor, parameters: Tensors, statistics: Tensors, context: Context | None
+    ) -> tuple[Tensor, Tensor]:
+        rectified = torch.relu(x)
+        return rectified**self.exponent, rectified
+
+    def pullback(self, saved: Tensor, change: Tensor, parameters: Tensors) -> Pulled:
+        slope = self.exponent * torch.where(saved > 0, saved, 1.0) ** (self.exponent - 1)
+        return torch.where(saved > 0, change * slope, 0.0), {}
+
+
+@dataclass(frozen=True)
+class Triangle(_Plain):
+    """h = max(0, a - mean of a over the layer's units, at each position)^n (Coates, Ng & Lee 2011; with a
+    power, Journé et al. 2023)."""
+
+    exponent: float = 1.0
+
+    def forward(
+        self, x: Tensor, parameters: Tensors, statistics: Tensors, context: Context | None
+    ) -> tuple[Tensor, Tensor]:
+        return RectifiedPower(self.exponent).forward(
+            x - x.mean(2, keepdim=True), parameters, statistics, context
+        )
+
+    def pullback(self, saved: Tensor, change: Tensor, parameters: Tensors) -> Pulled:
+        change, _ = RectifiedPower(self.exponent).pullback(saved, change, parameters)
+        return change - change.mean(2, keepdim=True), {}
+
+
 NORMALISATIONS = ("layer", "batch", "instance")
 
 
@@ -190,35 +226,46 @@ class Dropout(_Plain):
 
 @dataclass(frozen=True)
 class Pooling(_Plain):
-    """Maximum or mean over size x size windows, without overlap; a ragged edge is left out."""
+    """Maximum or mean over size x size windows, `stride` apart (by default without overlap), with `padding`
+    at the edges, which a mean leaves out of its count; a ragged edge is left out."""
 
     kind: str = "max"
     size: int = 2
+    stride: int = 0  # 0: the size
+    padding: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ("max", "mean"):
             raise unknown_name("pooling", self.kind, ("max", "mean"))
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        return (input_shape[0], *(length // self.size for length in input_shape[1:]))
+        steps = ((length + 2 * self.padding - self.size) // self.step for length in input_shape[1:])
+        return (input_shape[0], *(number + 1 for number in steps))
+
+    @property
+    def step(self) -> int:
+        return self.stride or self.size
 
     def forward(
         self, x: Tensor, parameters: Tensors, statistics: Tensors, context: Context | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
         images = x.flatten(0, 1)
         if self.kind == "mean":
-            y = torch.nn.functional.avg_pool2d(images, self.size)
+            y = torch.nn.functional.avg_pool2d(
+                images, self.size, self.step, self.padding, count_include_pad=False
+            )
             return y.unflatten(0, x.shape[:2]), (x, None)
-        y, where = aten.max_pool2d_with_indices(images, [self.size, self.size])
+        y, where = aten.max_pool2d_with_indices(images, [self.size] * 2, [self.step] * 2, [self.padding] * 2)
         return y.unflatten(0, x.shape[:2]), (x, where)
 
     def pullback(self, saved: tuple[Tensor, Tensor | None], change: Tensor, parameters: Tensors) -> Pulled:
         x, where = saved
-        window, flat, images = [self.size] * 2, change.flatten(0, 1), x.flatten(0, 1)
+        window, step, edge = [self.size] * 2, [self.step] * 2, [self.padding] * 2
+        flat, images = change.flatten(0, 1), x.flatten(0, 1)
         if where is None:
-            back = aten.avg_pool2d_backward(flat, images, window, window, [0, 0], False, True, None)
+            back = aten.avg_pool2d_backward(flat, images, window, step, edge, False, False, None)
         else:
             back = aten.max_pool2d_with_indices_backward(
-                flat, images, window, window, [0, 0], [1, 1], False, where
+                flat, images, window, step, edge, [1, 1], False, where
             )
         return back.view_as(x), {}

@@ -13,7 +13,7 @@ from creditbench.suite.audit.transport import sign_transport, weight_transport
 from creditbench.suite.seeds import generator
 
 LOCALITIES = ("own", "block", "broadcast", "other-blocks")
-WATCHED = 0  # the neuron whose synapses are looked at while others change
+WATCHED = 1  # whose synapses are looked at while others change; in an ordered layer the first sees nobody
 
 
 def passes(subject: Subject) -> float | None:

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from creditbench.baselines.networks.blocks import ModuleBlock, convolution, linear
-from creditbench.baselines.networks.stages import ACTIVATIONS, NORMALISATIONS, Pooling
+from creditbench.baselines.networks.stages import (
+    ACTIVATIONS,
+    NORMALISATIONS,
+    Normalisation,
+    Pooling,
+    RectifiedPower,
+    Stage,
+    Triangle,
+)
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import build_network
 from creditbench.suite.losses import CrossEntropy
@@ -70,6 +78,38 @@ def test_a_strided_convolution_pulls_back_as_autograd_does(stride: int, padding:
     block = convolution("0", (2, 7, 6), 3, "relu")
     synapses = replace(block.synapses, stride=stride, padding=padding, kernel=kernel)  # type: ignore[arg-type]
     assert_pullback_is_autograd(bound(replace(block, synapses=synapses)))
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (RectifiedPower(4.5), Normalisation("layer")),
+        (RectifiedPower(0.7),),
+        (Triangle(1.4), Pooling("max", 4, 2, 1), Normalisation("batch")),
+        (Triangle(), Pooling("mean", 3, 2, 1)),
+    ],
+)
+def test_stages_of_networks_with_an_architecture_of_their_own_pull_back(stages: tuple[Stage, ...]) -> None:
+    assert_pullback_is_autograd(bound(replace(convolution("0", (2, 7, 6), 3), stages=stages)))
+
+
+def test_a_triangle_is_what_exceeds_the_mean_of_its_place() -> None:
+    a = torch.tensor([[[[1.0, 4.0]], [[3.0, 4.0]], [[5.0, 1.0]]]]).unsqueeze(0)  # [seed, batch, 3, 1, 2]
+    h, _ = Triangle(2.0).forward(a, {}, {}, None)
+    assert h.flatten().tolist() == [0, 1, 0, 1, 4, 0]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_the_network_of_softhebb_has_the_shapes_of_its_authors(shape: tuple[int, ...]) -> None:
+    from creditbench.baselines.networks.softhebb import softhebb
+
+    with torch.device("meta"):
+        blocks = softhebb(shape, 10)
+    side = shape[1]
+    expected = [(96, side // 2, side // 2), (384, side // 4, side // 4), (1536, side // 8, side // 8), (10,)]
+    assert [block.output_shape for block in blocks] == expected
+    with pytest.raises(CreditbenchError, match="1 to 3"):
+        softhebb(shape, 10, depth=4)
 
 
 def test_a_torch_module_pulls_back_by_autograd() -> None:

@@ -178,6 +178,41 @@ def test_a_rule_with_an_own_step_size_descends_by_exactly_its_update() -> None:
     assert torch.allclose(model.network.blocks[0].parameters["bias"], before - 1)
 
 
+def test_only_the_targets_that_a_rule_names_take_its_own_steps() -> None:
+    @dataclass(frozen=True)
+    class Partly(Scripted):
+        def own_steps(self, network: Network) -> tuple[str, ...]:
+            return ("0", "head")
+
+        def weight_decay(self) -> float:
+            return 0.5  # the others'
+
+    script = ((0, {"bias": bias()}), ("head", torch.ones(1, 2)), (1, {"bias": bias()}))
+    for rates in ([0.1], [0.1, 0.2]):
+        wide = tuple((t, {k: x.expand(len(rates), *x.shape[1:]) for k, x in u.items()}) if isinstance(u, dict)
+                     else (t, u.expand(len(rates), -1)) for t, u in script)  # fmt: skip
+        model = learner(Partly(yields=wide), seeds=range(len(rates)), rate=rates)
+        model.optimizer.schedule = lambda progress: 0.5
+        before = {name: tensor.clone() for name, tensor in model.tensors().items()}
+        model.step(toy_batch(len(rates)))
+        after = model.tensors()
+        assert torch.allclose(after["0.bias"], before["0.bias"] - 1)
+        assert torch.allclose(after["learned.head"], before["learned.head"] - 1)
+        for place, rate in enumerate(rates):  # Adam's first step is as long as its rate, whatever the update
+            expected = before["1.bias"][place] * (1 - 0.5 * 0.5 * rate) - 0.5 * rate
+            assert torch.allclose(after["1.bias"][place], expected, atol=1e-6)
+
+
+def test_own_steps_of_what_does_not_exist_are_an_error() -> None:
+    @dataclass(frozen=True)
+    class Lost(Scripted):
+        def own_steps(self, network: Network) -> tuple[str, ...]:
+            return ("9",)
+
+    with pytest.raises(CreditbenchError, match="own_steps '9'"):
+        learner(Lost())
+
+
 def test_constraints_hold_after_every_update() -> None:
     @dataclass(frozen=True)
     class Clipped(Scripted):

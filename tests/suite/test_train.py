@@ -12,6 +12,7 @@ from creditbench.suite.evaluate import score, with_statistics
 from creditbench.suite.learner import deviation
 from creditbench.suite.measure import measure
 from creditbench.suite.plan import load_rule
+from creditbench.suite.record import from_json, to_json
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import Cell, replay, train
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
@@ -50,6 +51,13 @@ def test_alignment_is_kept_from_the_start_on_for_rules_that_infer_by_the_forward
     assert all(set(point.cosine) == {"0", "1", "2"} for point in run.alignment)
     energy = replace(SPEC, rule="ep", network_choices={"activation": "identity"})
     assert train(cell(load_rule("ep")()), [energy])[0].run.alignment == ()
+
+
+def test_a_record_names_what_took_steps_of_the_rules_own() -> None:
+    run = train(cell(load_rule("bcm")()), seeds(0, spec=replace(SPEC, rule="bcm")))[0].run
+    assert run.own_steps == ("0", "0.threshold", "1", "1.threshold")
+    assert from_json(to_json(run), "here") == run
+    assert train(cell(), seeds(0))[0].run.own_steps == ()
 
 
 def test_training_repeats_for_a_seed_and_differs_between_seeds() -> None:
