@@ -43,4 +43,13 @@ RULES = {
     "cafo": "creditbench.baselines.rules.cafo:CascadedForward",
     "pepita": "creditbench.baselines.rules.pepita:Pepita",
     "mempepita": "creditbench.baselines.rules.pepita:Mempepita",
+    "node-perturbation": "creditbench.baselines.rules.node_perturbation:NodePerturbation",
+    "decorrelated-node-perturbation": (
+        "creditbench.baselines.rules.node_perturbation:DecorrelatedNodePerturbation"
+    ),
+    "weight-perturbation": "creditbench.baselines.rules.weight_perturbation:WeightPerturbation",
+    "forward-gradient": "creditbench.baselines.rules.forward_gradient:WeightForwardGradient",
+    "forward-gradient-activity": "creditbench.baselines.rules.forward_gradient:ActivityForwardGradient",
+    "local-forward-gradient": "creditbench.baselines.rules.forward_gradient:LocalForwardGradient",
+    "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
 }
