@@ -65,4 +65,13 @@ RULES = {
     "som": "creditbench.baselines.rules.self_organising_map:SelfOrganisingMap",
     "krotov-hopfield": "creditbench.baselines.rules.krotov_hopfield:KrotovHopfield",
     "softhebb": "creditbench.baselines.rules.softhebb:SoftHebb",
+    "node-perturbation": "creditbench.baselines.rules.node_perturbation:NodePerturbation",
+    "decorrelated-node-perturbation": (
+        "creditbench.baselines.rules.node_perturbation:DecorrelatedNodePerturbation"
+    ),
+    "weight-perturbation": "creditbench.baselines.rules.weight_perturbation:WeightPerturbation",
+    "forward-gradient": "creditbench.baselines.rules.forward_gradient:WeightForwardGradient",
+    "forward-gradient-activity": "creditbench.baselines.rules.forward_gradient:ActivityForwardGradient",
+    "local-forward-gradient": "creditbench.baselines.rules.forward_gradient:LocalForwardGradient",
+    "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
 }

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.plan import Label, load_rule, make_rule
 from creditbench.suite.specification import parse_label
-from creditbench.suite.types import Batch, LearningRule, Network, Splits, Task
+from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task
 
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = (
@@ -226,7 +227,8 @@ def _predicts(rule: LearningRule, label: str) -> None:
     model = _learner(rule, label, [0, 1] if rule.together else [0])
     inputs = _batch([0, 1] if rule.together else [0]).inputs
     with torch.no_grad():
-        scores = rule.predict(model.network, inputs, model.state)
+        network = with_statistics(model.network, _task(), Split(inputs[0], inputs.new_zeros(len(inputs[0]))))
+        scores = rule.predict(network, inputs, model.state)
     if scores.shape != (*inputs.shape[:2], CLASSES):
         wanted = [*inputs.shape[:2], CLASSES]
         raise Broken(f"predict returned shape {list(scores.shape)} instead of {wanted}")

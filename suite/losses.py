@@ -18,8 +18,12 @@ class CrossEntropy:
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """outputs [seed, batch, classes], targets [seed, batch] -> [seed]."""
+        return self.values(outputs, targets).mean(1)
+
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of each sample: [seed, batch]."""
         flat = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
-        return flat.view(targets.shape).mean(1)
+        return flat.view(targets.shape)
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """(softmax(outputs) - one-hot) / batch: [seed, batch, classes]."""

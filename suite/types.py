@@ -71,6 +71,9 @@ class Loss(Protocol):
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over the batch. outputs [seed, batch, classes], targets [seed, batch] -> [seed]."""
 
+    def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Of each sample, as a critic that knows nothing else would say it: [seed, batch]."""
+
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Derivative of that mean by the outputs: [seed, batch, classes]."""
 

@@ -57,7 +57,7 @@ def test_the_rules_of_quickstart_are_tuned() -> None:
     assert {"bp", "dfa", "fa", "last-layer", "sigprop"} <= set(TUNED)
 
 
-@pytest.mark.parametrize("rule", sorted(set(UNTAUGHT) & set(TUNED)))
+@pytest.mark.parametrize("rule", ["cafo", "oja", "scff"])
 def test_hidden_blocks_that_no_label_forms_are_not_enough(rule: str, sums: tuple[Task, Splits]) -> None:
     """Better than chance, which is a tenth, and about what the last layer makes of random features."""
     assert 0.15 < score(rule, sums) < score("last-layer", sums) + 0.2
