@@ -3,9 +3,9 @@
     ȧ_l = W_l ḣ_{l-1} + what is drawn at block l        ḣ_l = f'(a_l) ⊙ ȧ_l        s = (∂C/∂h_L)ᵀ ḣ_L
 
 No graph, no way back: tangents ḣ_l meet the weights as activities do, and s times what was drawn is the
-gradient in expectation. f'(a_l) ⊙ ȧ_l is what a block's `deactivate` computes where the part behind its weights
-works on each unit alone (activation, dropout): such a derivative is a diagonal matrix and its own transpose.
-Normalisation's and pooling's are not, and networks with them are refused.
+gradient in expectation. f'(a_l) ⊙ ȧ_l is what a block's `deactivate` computes where the part behind its
+weights works on each unit alone (activation, dropout): such a derivative is a diagonal matrix and its own
+transpose. Normalisation's and pooling's are not, and networks with them are refused.
 """
 
 from dataclasses import dataclass
@@ -34,11 +34,11 @@ def behind_weights(block: Block, trace: Trace, tangent: Tensor) -> Tensor:
 
 def refusal(network: Network) -> str | None:
     for block in network.blocks:
-        known = isinstance(block, WeightedBlock)
-        if not known or any(not isinstance(stage, Activation | Dropout) for stage in block.stages):
+        stages = block.stages if isinstance(block, WeightedBlock) else (None,)
+        if not all(isinstance(stage, Activation | Dropout) for stage in stages):
             return (
-                "tangents go forward through weights and elementwise activations only; choose a network without"
-                " normalisation and pooling, such as mlp"
+                "tangents go forward through weights and elementwise activations only; choose a network"
+                " without normalisation and pooling, such as mlp"
             )
     return None
 
@@ -62,7 +62,8 @@ class WeightForwardGradient(LearningRule):
         return refusal(network)
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
-        h, tangent, drawn = batch.inputs, None, []
+        h, drawn = batch.inputs, []
+        tangent: Tensor | None = None  # inputs do not move
         for block in network.blocks:
             drawn.append({n: context.noise.normal(*p.shape[1:]) for n, p in block.parameters.items()})
             moved = block.bind(drawn[-1]).preactivate(h)
@@ -70,6 +71,7 @@ class WeightForwardGradient(LearningRule):
                 moved = moved + weights_alone(block, tangent)
             trace = block.forward(h, context)
             h, tangent = trace.output, behind_weights(block, trace, moved)
+        assert tangent is not None
         slope = (context.loss.gradient(h, batch.targets) * tangent).sum((1, 2))  # [seed]
         for block, own in zip(network.blocks, drawn, strict=True):
             yield block, {name: slope.view(-1, *(1,) * (v.dim() - 1)) * v for name, v in own.items()}
@@ -94,7 +96,8 @@ class ActivityForwardGradient(LearningRule):
         return refusal(network)
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
-        samples, h, tangent = batch.targets.shape[1], batch.inputs, None
+        samples, h = batch.targets.shape[1], batch.inputs
+        tangent: Tensor | None = None  # inputs do not move
         below, drawn = [], []
         for block in network.blocks:
             below.append(h)
@@ -102,6 +105,7 @@ class ActivityForwardGradient(LearningRule):
             moved = drawn[-1] if tangent is None else drawn[-1] + weights_alone(block, tangent)
             trace = block.forward(h, context)
             h, tangent = trace.output, behind_weights(block, trace, moved)
+        assert tangent is not None
         slope = (context.loss.gradient(h, batch.targets) * tangent).sum(-1)  # [seed, batch]
         for block, pre, v in zip(network.blocks, below, drawn, strict=True):
             yield block, block.synaptic_update(pre, beside(slope, v) * v)

@@ -1,4 +1,4 @@
-"""Node perturbation: noise at every unit, one number back, and whoever was moved that way takes the credit."""
+"""Node perturbation: noise at every unit, one number back, and the noise that helped is kept."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,13 +14,14 @@ from creditbench.suite.types import Batch, Context, LearningRule, Network, State
 def with_and_against(preactivation: Tensor, noise: Tensor) -> Tensor:
     """a + ξ and a - ξ side by side, [seed, 2 batch, ...]; below the first noise both are one, [seed, batch,
     ...], and are computed once."""
-    pairs = preactivation.unflatten(1, (-1, noise.shape[1]))
+    samples = noise.shape[1]
+    pairs = preactivation.reshape(len(noise), -1, samples, *noise.shape[2:])
     return (pairs + torch.stack([noise, -noise], 1)).flatten(1, 2)
 
 
 def halfway(pairs: Tensor, samples: int) -> Tensor:
     """½(h⁺ + h⁻): [seed, batch or 2 batch, ...] -> [seed, batch, ...]."""
-    return pairs.unflatten(1, (-1, samples)).mean(1)
+    return pairs.reshape(len(pairs), -1, samples, *pairs.shape[2:]).mean(1)
 
 
 def rise(outputs: Tensor, targets: Tensor, context: Context) -> Tensor:
@@ -56,7 +57,8 @@ def mixes_samples(network: Network) -> str | None:
 class NodePerturbation(LearningRule):
     """The loss is looked at twice, with noise on all pre-activations and with the same noise reversed:
 
-        a_l^± = W_l h_{l-1}^± ± ξ_l        ξ_l ~ N(0, σ²)        ΔW_l = (C⁺ - C⁻)/2σ² ξ_l ½(h_{l-1}^+ + h_{l-1}^-)ᵀ
+        a_l^± = W_l h_{l-1}^± ± ξ_l        ξ_l ~ N(0, σ²)
+        ΔW_l = (C⁺ - C⁻)/2σ² ξ_l ½(h_{l-1}^+ + h_{l-1}^-)ᵀ
 
     Dembo & Kailath (1990), Werfel, Xie & Seung (2005); in antithetic pairs. C^± is the sample's own loss and
     ξ_l is [seed, batch, units]: what a block is told is one number per sample. The mean of the update over ξ
@@ -97,8 +99,8 @@ class DecorrelatedNodePerturbation(LearningRule):
 
     Dalm et al. (2023); the decorrelation is Ahmad, Schrader & van Gerven's (2022). R_l is [seed, inputs,
     inputs], at first the identity, and learns at every step from the mean over the batch and each pair;
-    inference goes through it as well. W_l is credited in the coordinates of x_l, so its cosine to the gradient
-    of the network without R_l means little.
+    inference goes through it as well. W_l is credited in the coordinates of x_l, so its cosine to the
+    gradient of the network without R_l means little once R_l has moved.
     """
 
     name: ClassVar[str] = "decorrelated-node-perturbation"

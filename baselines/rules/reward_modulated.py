@@ -15,8 +15,8 @@ class RewardModulatedHebb(LearningRule):
     """Three factors: the input, how far a unit went beyond its own mean, and the reward beyond its mean:
 
         hidden    a_l = W_l h_{l-1} + σ ξ_l                            z_l = ξ_l / σ
-        output    an action k, drawn from p = softmax(W_L h_{L-1})     z_L = [k] - p        R = 1 if k is right
-        ΔW_l = -(R - R̄) z_l h_{l-1}ᵀ        R̄ ← R̄ + ρ (⟨R⟩ - R̄)
+        output    an action k, drawn from p = softmax(W_L h_{L-1})     z_L = [k] - p
+        ΔW_l = -(R - R̄) z_l h_{l-1}ᵀ        R = 1 if k is right, else 0        R̄ ← R̄ + ρ (⟨R⟩ - R̄)
 
     Legenstein et al. (2010). z_l h_{l-1}ᵀ is the eligibility, the derivative of the log-probability of what
     the units did, so the mean update is the gradient of the expected reward: REINFORCE with a baseline
@@ -29,9 +29,9 @@ class RewardModulatedHebb(LearningRule):
     source: ClassVar[str] = (
         "Legenstein et al. (2010), J. Neuroscience 30; Williams (1992), Machine Learning 8"
     )
-    search: ClassVar = {"activation": ("relu", "tanh"), "sigma": (0.1, 0.3, 1.0)}
+    search: ClassVar = {"activation": ("relu", "tanh"), "sigma": (0.3, 1.0, 3.0)}
 
-    sigma: float = 0.3
+    sigma: float = 1.0
     baseline_rate: float = 0.05  # ρ
 
     def supports(self, network: Network, task: Task) -> str | None:

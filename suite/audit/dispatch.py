@@ -97,7 +97,7 @@ class WeightWatch(Watcher):
         interior = {block.weight.shape for block in learner.network.blocks[1:-1]}
         for name, tensor in (*learner.state.learned.items(), *learner.state.carried.items()):
             self._recognise(name, tensor)
-            if tensor.shape in interior or tensor.mT.shape in interior:
+            if tensor.dim() > 1 and (tensor.shape in interior or tensor.mT.shape in interior):
                 self.feedback[_address(tensor)] = (name, tensor)
 
     def _hold(self, weight: Tensor, number: int, names: tuple[Axis, ...]) -> None:

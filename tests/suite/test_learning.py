@@ -45,11 +45,17 @@ UNTAUGHT = (
     "softhebb",
 )
 LABEL_ALONE = ("drtp", "sdfa")  # send nothing of a sample's error: after ten epochs where last-layer is
+# One number comes back for all units or weights: at 2 x 256 its variance outlasts the epochs that there are.
+# That they learn where units are few, tests/baselines/test_perturbation.py and docs/claims.md show.
+OF_ONE_NUMBER = (
+    "node-perturbation", "decorrelated-node-perturbation", "weight-perturbation", "forward-gradient",
+    "forward-gradient-activity", "reward-hebb",
+)  # fmt: skip
 LONG = ("pff",)  # twelve updates of every weight for each batch
 CREDITED = [
     pytest.param(rule, marks=pytest.mark.slow) if rule in LONG else rule
     for rule in TUNED
-    if rule not in ("last-layer", *UNTAUGHT, *LABEL_ALONE)
+    if rule not in ("last-layer", *UNTAUGHT, *LABEL_ALONE, *OF_ONE_NUMBER)
 ]
 
 
