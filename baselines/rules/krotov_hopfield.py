@@ -27,7 +27,6 @@ class KrotovHopfield(WithoutLabels):
     name: ClassVar[str] = "krotov-hopfield"
     source: ClassVar[str] = "Krotov & Hopfield (2019), PNAS 116. arXiv:1806.10181"
     search: ClassVar = {"rate": (0.06, 0.2), "anti": (0.2, 0.4)}
-    own_networks: ClassVar = ("krotov:width=9",)
 
     rate: float = 0.2  # ten times the authors', for a hundredth of their steps
     p: float = 2.0
