@@ -7,7 +7,7 @@ NETWORKS = {
     "cafo": "creditbench.baselines.networks.cafo:cafo",
     "pff": "creditbench.baselines.networks.pff:pff",
     "noprop": "creditbench.baselines.networks.noprop:noprop",
-    "krotov-hopfield": "creditbench.baselines.networks.krotov_hopfield:krotov_hopfield",
+    "krotov": "creditbench.baselines.networks.krotov:krotov",
     "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
 }
 

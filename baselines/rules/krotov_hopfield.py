@@ -20,14 +20,13 @@ class KrotovHopfield(WithoutLabels):
     Krotov & Hopfield (2019). A unit that wins often enough ends at Σ_j |w_ij|^p = 1. Weights begin as N(0, 1)
     in the original, here with that variance, made of the weights drawn; biases are 0. Sums are over the batch
     and a convolution's positions; since steps are divided by their greatest entry, results depend on the
-    batch size (100 in the original). The network `krotov-hopfield` has the authors' powers of rectified
+    batch size (100 in the original). The network `krotov` has the authors' powers of rectified
     units.
     """
 
     name: ClassVar[str] = "krotov-hopfield"
     source: ClassVar[str] = "Krotov & Hopfield (2019), PNAS 116. arXiv:1806.10181"
     search: ClassVar = {"rate": (0.06, 0.2), "anti": (0.2, 0.4)}
-    own_networks: ClassVar = ("krotov-hopfield:width=9",)
 
     rate: float = 0.2  # ten times the authors', for a hundredth of their steps
     p: float = 2.0

@@ -27,7 +27,6 @@ class SoftHebb(WithoutLabels):
     name: ClassVar[str] = "softhebb"
     source: ClassVar[str] = "Journé et al. (2023), ICLR. arXiv:2209.11883"
     search: ClassVar = {"rate": (0.015, 0.05), "temperature": (0.3, 1.0)}
-    own_networks: ClassVar = ("softhebb:width=3,depth=2",)
 
     rate: float = 0.015
     temperature: float = 1.0  # τ, inverse

@@ -208,8 +208,10 @@ def test_softhebb_by_hand() -> None:
 # ------------------------------------------------------------------------------ what they share
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv"])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("rule", "name"),
+    [*itertools.product(RULES, ("mlp", "conv")), ("krotov-hopfield", "krotov"), ("softhebb", "softhebb")],
+)
 def test_labels_never_reach_hidden_blocks(rule: str, name: str) -> None:
     """Trained for three steps with other labels, hidden blocks come out bit by bit the same, and the output
     block's weights do not."""
@@ -223,6 +225,20 @@ def test_labels_never_reach_hidden_blocks(rule: str, name: str) -> None:
     for key in first:
         if key != f"{last}.bias":  # the same where all classes are as frequent
             assert torch.equal(first[key], second[key]) == (key != f"{last}.weight"), key
+
+
+@pytest.mark.parametrize(("rule", "name"), [("krotov-hopfield", "krotov"), ("softhebb", "softhebb")])
+def test_seeds_on_a_network_of_the_rules_own_come_out_as_one_by_one(rule: str, name: str) -> None:
+    task, batch = toy_task((1, 8, 8)), toy_batch(2, shape=(1, 8, 8))
+    together = learner(load_rule(rule)(), task, name, seeds=(1, 2), width=6)
+    for _ in range(3):
+        together.step(batch)
+    for place, seed in enumerate((1, 2)):
+        alone = learner(load_rule(rule)(), task, name, seeds=(seed,), width=6)
+        for _ in range(3):
+            alone.step(Batch(batch.inputs[place : place + 1], batch.targets[place : place + 1]))
+        for key, tensor in alone.tensors().items():
+            assert torch.allclose(tensor[0], together.tensors()[key][place], atol=1e-4), key
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -12,7 +12,7 @@ from creditbench.baselines.networks.synapses import Linear
 from creditbench.suite.types import Block, Shape
 
 
-def krotov_hopfield(
+def krotov(
     input_shape: Shape, outputs: int, *, width: int = 2000, exponent: float = 4.5
 ) -> tuple[Block, ...]:
     hidden = WeightedBlock(
