@@ -33,6 +33,7 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.evaluate import score
 from creditbench.suite.learner import Learner
 from creditbench.suite.losses import loss
+from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.plan import load_rule
 from creditbench.suite.seeds import SeededNoise
 from creditbench.suite.types import Batch, LearningRule, Split, Splits, State, Task
