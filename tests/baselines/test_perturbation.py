@@ -299,6 +299,18 @@ def test_decorrelation_by_hand() -> None:
     assert torch.allclose(model.state.carried["0"], torch.tensor([[[1.0, -0.2], [-0.2, 1.0]]]))
 
 
+def test_inference_sees_what_learning_has_seen() -> None:
+    """R before every block: the network whose weights are W R."""
+    model, batch = draws(DecorrelatedNodePerturbation(decorrelation_rate=0.1), 2)
+    blocks, generator = model.network.blocks, torch.Generator().manual_seed(2)
+    matrices = {block.name: torch.randn(2, 4, 4, generator=generator) for block in blocks}
+    plain = model.network.bind(
+        [{**block.parameters, "weight": block.weight @ matrices[block.name]} for block in blocks]
+    )
+    found = model.rule.predict(model.network, batch.inputs, State(carried=matrices))
+    assert torch.allclose(found, plain(batch.inputs))
+
+
 # ------------------------------------------------------------------------------ reward
 
 
