@@ -125,6 +125,7 @@ def test_the_bias_of_a_map_makes_the_nearest_unit_the_most_active() -> None:
     for _ in range(3):
         model.step(batch)
     block = model.network.blocks[0]
+    assert torch.allclose(block.parameters["bias"], -block.weight.square().sum(-1) / 2, atol=1e-6)
     nearest = torch.cdist(inputs, block.weight[0]).argmin(1)
     assert torch.equal(block.preactivate(batch.inputs)[0].argmax(1), nearest)
 
@@ -145,18 +146,20 @@ def test_a_maps_grid_is_as_square_as_it_can_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "expected"),
+    ("p", "k", "expected"),
     [
         # s = (2, 1, -4), D_0 = x - 2 w_0 = (-3, 4), D_1 = -(x - w_1) / 2 = (-1/2, -15/8); divided by 4
-        (2.0, [[-3 / 4, 1.0], [-1 / 8, -15 / 32], [0.0, 0.0]]),
+        (2.0, 2, [[-3 / 4, 1.0], [-1 / 8, -15 / 32], [0.0, 0.0]]),
         # s = sign(w) w² x = (4, 1/4, -16), D_0 = x - 4 w_0 = (-7, 4), D_1 = -(x - w_1 / 4) / 2; divided by 7
-        (3.0, [[-1.0, 4 / 7], [-1 / 14, -63 / 224], [0.0, 0.0]]),
+        (3.0, 2, [[-1.0, 4 / 7], [-1 / 14, -63 / 224], [0.0, 0.0]]),
+        # p = 2 and the third as rival: D_2 = -(x + 4 w_2) / 2 = (15/2, -2); divided by 15/2
+        (2.0, 3, [[-2 / 5, 8 / 15], [0.0, 0.0], [1.0, -4 / 15]]),
     ],
 )
-def test_krotov_hopfield_by_hand(p: float, expected: list[list[float]]) -> None:
-    """x = (1, 4), w = (2, 0), (0, 1/4), (-4, 0): the strongest learns, the second unlearns by half."""
+def test_krotov_hopfield_by_hand(p: float, k: int, expected: list[list[float]]) -> None:
+    """x = (1, 4), w = (2, 0), (0, 1/4), (-4, 0): the strongest learns, the k-th unlearns by half."""
     x = torch.tensor([[1.0, 4.0]])
-    model, batch = one_layer(KrotovHopfield(rate=0.5, p=p, k=2, anti=0.5), x, units=3)
+    model, batch = one_layer(KrotovHopfield(rate=0.5, p=p, k=k, anti=0.5), x, units=3)
     model.step(batch)  # the first one makes the weights to begin with
     model.done = 0
     block = model.network.blocks[0]
