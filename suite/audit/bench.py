@@ -242,17 +242,17 @@ def apart(one: Play, other: Play, block: int) -> float:
     return largest / scale if largest else 0.0
 
 
-def shaken(blocks: Sequence[int], size: float = SIZE) -> Change:
-    """A change of all parameters of some blocks, at random."""
+def shaken(blocks: Sequence[int], size: float = SIZE, draw: int = 0) -> Change:
+    """A change of all parameters of some blocks, at random: the `draw`-th of its size."""
 
-    def change(weights: Weights) -> None:
+    def shake(weights: Weights) -> None:
         for number in blocks:
             for name, tensor in weights[number].items():
-                own = generator("audit", "shaken", number, name)
-                draw = torch.randn(tensor.shape, generator=own, dtype=tensor.dtype)
-                tensor.add_(size * tensor.square().mean().sqrt() * draw)
+                own = generator("audit", "shaken", number, name, *(() if draw == 0 else (draw,)))
+                change = torch.randn(tensor.shape, generator=own, dtype=tensor.dtype)
+                tensor.add_(size * tensor.square().mean().sqrt() * change)
 
-    return change
+    return shake
 
 
 def _plain_descent(learner: Learner, watcher: Watcher) -> None:

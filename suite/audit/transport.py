@@ -265,12 +265,22 @@ def _ways(seen: Observation) -> str:
     return f"weights were contracted over their output axis by {', '.join(names)}" if names else ""
 
 
+DRAWS = 6  # a decision that is drawn (reward-hebb's action) may come out the same under one change
+
+
 def above_matters(on: Bench) -> dict[int, float]:
-    """For every hidden block that learns: by which share its updates change with whatever is above it."""
+    """For every hidden block that learns: by which share its updates change with whatever is above it; the
+    first of several random changes that shows it, else the last."""
 
     def find() -> dict[int, float]:
         plain, top = on.play(), len(on.network.blocks)
-        return {b: apart(plain, on.play(shaken(range(b + 1, top))), b) for b in on.learning(plain)}
+        found = {}
+        for block in on.learning(plain):
+            for draw in range(DRAWS):
+                found[block] = apart(plain, on.play(shaken(range(block + 1, top), draw=draw)), block)
+                if found[block] > THRESHOLD:
+                    break
+        return found
 
     return on.once("above", find)
 

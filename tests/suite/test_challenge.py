@@ -62,6 +62,8 @@ WORDS = [
     "bp,last-layer",
     "--trials",
     "2",
+    "--references",
+    str(Path(__file__).resolve().parents[2] / "results"),
 ]
 
 
