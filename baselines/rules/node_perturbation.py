@@ -99,8 +99,7 @@ class DecorrelatedNodePerturbation(LearningRule):
 
     Dalm et al. (2023); the decorrelation is Ahmad, Schrader & van Gerven's (2022). R_l is [seed, inputs,
     inputs], at first the identity, and learns at every step from the mean over the batch and each pair;
-    inference goes through it as well. W_l is credited in the coordinates of x_l, so its cosine to the
-    gradient of the network without R_l means little once R_l has moved.
+    inference goes through it as well.
     """
 
     name: ClassVar[str] = "decorrelated-node-perturbation"
