@@ -11,7 +11,7 @@ from creditbench.suite.types import Batch, Context, LearningRule, Network, State
 
 @dataclass(frozen=True)
 class DirectFeedbackAlignment(LearningRule):
-    """No block needs the weights above it, and all hidden blocks could learn at the same time:
+    """Direct feedback alignment: the error comes to every hidden block at once, by its own weights:
 
         e = ∂C/∂a_L        δ_l = (B_l e) ⊙ f'(a_l)        ΔW_l = δ_l h_{l-1}ᵀ
 

@@ -95,7 +95,7 @@ class SettlingRule(LearningRule):
 
 @dataclass(frozen=True)
 class EquilibriumPropagation(SettlingRule):
-    """The output is nudged towards the target, and weights go where the nudged network is more at home:
+    """Equilibrium propagation: the output is nudged, and weights go where the nudged network is at home:
 
         F = E + β C,  C = ½‖s_L - t‖²        ΔW = (∂E/∂W(s^{β}) - ∂E/∂W(s^{-β})) / 2β
 
@@ -135,7 +135,7 @@ class EquilibriumPropagation(SettlingRule):
 
 @dataclass(frozen=True)
 class CoupledLearning(SettlingRule):
-    """The output is held a little nearer to the target than where it settled by itself:
+    """Coupled learning: the output is held a little nearer to the target than where it settled by itself:
 
         s_L = s⁰_L + β (t - s⁰_L)        ΔW = (∂E/∂W(held) - ∂E/∂W(free)) / β
 
@@ -159,7 +159,7 @@ class CoupledLearning(SettlingRule):
 
 @dataclass(frozen=True)
 class ContrastiveHebbian(CoupledLearning):
-    """The output is held at the target; Hebbian there, anti-Hebbian where the network settles by itself:
+    """Contrastive Hebbian learning: Hebbian with the output held at the target, anti-Hebbian without:
 
         ΔW_l = s_l s_{l-1}ᵀ(free) - s_l s_{l-1}ᵀ(held)
 

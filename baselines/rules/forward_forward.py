@@ -168,7 +168,7 @@ class LabelContrast(LearningRule):
 
 @dataclass(frozen=True)
 class ForwardForward(LabelContrast):
-    """Goodness above a threshold for right labels and below it for wrong ones:
+    """Forward-forward: goodness above a threshold for right labels and below it for wrong ones:
 
         L = softplus(-α (G⁺ - θ)) + softplus(α (G⁻ - θ))
 
@@ -192,7 +192,7 @@ class ForwardForward(LabelContrast):
 
 @dataclass(frozen=True)
 class SymBa(LabelContrast):
-    """The goodness of a right label above that of a wrong one, and no threshold:
+    """SymBa: the goodness of a right label above that of a wrong one, and no threshold:
 
         L = softplus(-α (G⁺ - G⁻))
 

@@ -45,7 +45,7 @@ def refusal(network: Network) -> str | None:
 
 @dataclass(frozen=True)
 class WeightForwardGradient(LearningRule):
-    """One direction in the space of all weights for the whole batch:
+    """Forward gradient: one direction in the space of all weights for the whole batch:
 
         V_l ~ N(0, 1)        ȧ_l = W_l ḣ_{l-1} + V_l h_{l-1}        ΔW_l = s V_l
 
@@ -79,7 +79,7 @@ class WeightForwardGradient(LearningRule):
 
 @dataclass(frozen=True)
 class ActivityForwardGradient(LearningRule):
-    """A direction in the space of all pre-activations for every sample:
+    """Forward gradient, activities: a direction in the space of all pre-activations for every sample:
 
         v_l ~ N(0, 1)        ȧ_l = W_l ḣ_{l-1} + v_l        ΔW_l = s v_l h_{l-1}ᵀ
 
@@ -113,7 +113,7 @@ class ActivityForwardGradient(LearningRule):
 
 @dataclass(frozen=True)
 class LocalForwardGradient(LearningRule):
-    """Every block has a loss of its own, and every group of its units a slope of its own:
+    """Local forward gradient: every block has a loss of its own, every group of its units a slope of its own:
 
         C_l = C(A_l h_l)        s_g = (∂C_l/∂(A_l h_l))ᵀ A_l,g (f'(a_l,g) ⊙ v_g)        δ_g = s_g v_g
         ΔW_l = δ_l h_{l-1}ᵀ        ΔA_l = ∂C_l/∂(A_l h_l) h_lᵀ

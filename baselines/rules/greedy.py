@@ -52,7 +52,9 @@ class DecoupledGreedy(LearningRule):
 
 @dataclass(frozen=True)
 class GreedyLayerwise(DecoupledGreedy):
-    """The same, one block after the other (Bengio et al. 2006; Belilovsky, Eickenberg & Oyallon 2019).
+    """Layerwise training: decoupled-greedy, one block after the other.
+
+    Bengio et al. (2006); Belilovsky, Eickenberg & Oyallon (2019).
 
     The training is cut into as many equal parts as there are hidden blocks, and in part l block l learns
     while all others stay as they are. The output layer learns all along from what the last hidden block puts

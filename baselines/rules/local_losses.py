@@ -59,7 +59,7 @@ class LocalLosses(LearningRule):
 
 @dataclass(frozen=True)
 class LocalPrediction(LocalLosses):
-    """A linear classifier on every block (Nøkland & Eidnes 2019):
+    """Local prediction loss: a linear classifier on every block (Nøkland & Eidnes 2019):
 
         y_l = V_l pool(h_l) + c_l        L_l = C(y_l, label)        ΔW_l = ∂L_l/∂W_l
 
@@ -78,7 +78,7 @@ class LocalPrediction(LocalLosses):
 
 @dataclass(frozen=True)
 class LocalSimilarity(LocalLosses):
-    """Samples shall be as alike as their labels are (Nøkland & Eidnes 2019):
+    """Local similarity loss: samples shall be as alike as their labels are (Nøkland & Eidnes 2019):
 
         L_l = mean_ij (S(M_l h_l)_ij - S(label)_ij)²        S(x)_ij = x̂_i · x̂_j        ΔW_l = ∂L_l/∂W_l
 
@@ -95,7 +95,7 @@ class LocalSimilarity(LocalLosses):
 
 @dataclass(frozen=True)
 class PredictionAndSimilarity(LocalLosses):
-    """Both at once: L = (1 - β) L_pred + β L_sim, β = `similarity_share` (Nøkland & Eidnes 2019)."""
+    """Both local losses: L = (1 - β) L_pred + β L_sim, β = `similarity_share` (Nøkland & Eidnes 2019)."""
 
     name: ClassVar[str] = "predsim"
     search: ClassVar = {"activation": ("relu", "leaky-relu", "tanh"), "similarity_share": (0.5, 0.9, 0.99)}

@@ -43,7 +43,7 @@ class Centred(WithoutLabels):
 
 @dataclass(frozen=True)
 class Hebb(Centred):
-    """What fires together wires together, at a fixed total strength:
+    """Hebb's rule: what fires together wires together, at a fixed total strength:
 
         w_i ← (w_i + η <y_i x>) / |w_i + η <y_i x>|
 
@@ -62,7 +62,7 @@ class Hebb(Centred):
 
 @dataclass(frozen=True)
 class Oja(Centred):
-    """Hebb's rule with a decay that is local and ends at unit length:
+    """Oja's rule: Hebb's with a decay that is local and ends at unit length:
 
         Δw_i = η <y_i (x - y_i w_i)>
 
@@ -79,7 +79,7 @@ class Oja(Centred):
 
 @dataclass(frozen=True)
 class OjaSubspace(Centred):
-    """Units that subtract what all of them together already explain:
+    """Oja's subspace rule: units subtract what all of them together already explain:
 
         ΔW = η <y (x - Wᵀ y)ᵀ> = η (<y xᵀ> - <y yᵀ> W)
 

@@ -72,7 +72,7 @@ LOSSES = ("cross-entropy", "squared-error")
 
 @dataclass(frozen=True)
 class PredictiveCoding(LearningRule):
-    """Values settle for some steps, then every block learns from its own prediction error:
+    """Predictive coding: values settle for some steps, then every block learns from its own prediction error:
 
         h_l ← h_l - γ (Jᵀ_{l+1} d_{l+1} - d_l)        d_l = f_l(h_{l-1}) - h_l        ΔW_l = ∂½‖d_l‖²/∂W_l
 
@@ -148,7 +148,7 @@ class NudgedPredictiveCoding(LearningRule):
 
 @dataclass(frozen=True)
 class IncrementalPredictiveCoding(LearningRule):
-    """Values and weights move together at every step of settling; there are no phases:
+    """Incremental predictive coding: values and weights move together at every step of settling:
 
         ΔW_l = ∂½‖d_l‖²/∂W_l        h_l ← h_l - γ (Jᵀ_{l+1} d_{l+1} - d_l)        each, `steps` times a batch
 
