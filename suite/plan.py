@@ -60,6 +60,7 @@ class Planned:
     specs: tuple[Spec, ...]
     origin: Origin
     recipe: str  # what its hyperparameters were tuned on, "default", "published" or "by-hand"
+    variant: Mapping[str, Any] = field(default_factory=dict)  # options that the rule's label gave
     tuning: Mapping[str, Any] = field(default_factory=dict)  # what tuning them cost, as the recipe says
 
 
@@ -160,14 +161,14 @@ def _cell(
     label, given = parse_label(rule) if isinstance(rule, str) else (rule, {})
     kind = load_rule(label)
     own_network = registry.own_name(builder)
-    chosen = recipe(kind.name, the_task.name, own_network, (own_recipes,) if own_recipes else ())
+    chosen = recipe(kind.name, the_task.name, own_network, (own_recipes,) if own_recipes else (), given)
     options = checked(builder, f"network '{own_network}'", options)
     choices = own_choices(kind, builder, network) | {
         key: value for key, value in chosen.network_choices.items() if key not in parse_label(network)[1]
     }
     choices = checked(builder, f"network '{own_network}'", choices)
     settings = checked(kind, f"rule '{kind.name}'", {**chosen.hyperparameters, **given})
-    by_hand = bool(given) or (rate is not None and not kind.own_step_size)
+    by_hand = chosen.variant != given or (rate is not None and not kind.own_step_size)
     if kind.own_step_size:
         rate = None
     elif rate is None:
@@ -189,7 +190,9 @@ def _cell(
     )
     specs = tuple(spec.with_seed(seed) for seed in range(part.seeds))
     origin = Origin(task, network_name, label)
-    return Planned(specs, origin, BY_HAND) if by_hand else Planned(specs, origin, chosen.origin, chosen.cost)
+    if by_hand:
+        return Planned(specs, origin, BY_HAND, given)
+    return Planned(specs, origin, chosen.origin, given, chosen.cost)
 
 
 def own_choices(kind: type[LearningRule], builder: Any, network: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Recipe:
     network_choices: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     origin: str = DEFAULT  # "task/network" that it was tuned on, or "published" by the rule's authors
+    variant: Mapping[str, Any] = field(default_factory=dict)  # the rule's options that it was tuned for
     cost: Mapping[str, Any] = field(default_factory=dict)  # trials, seconds [s] and MACs of its tuning
 
 
@@ -74,23 +75,37 @@ def _check(entry: Mapping[str, Any], path: Traversable) -> None:
         )
 
 
-def recipe(rule: str, task: str, network: str, folders: Sequence[Traversable] = ()) -> Recipe:
+def recipe(
+    rule: str,
+    task: str,
+    network: str,
+    folders: Sequence[Traversable] = (),
+    variant: Mapping[str, Any] | None = None,
+) -> Recipe:
     """The recipe for a task and network (a variant such as mlp:depth=4 gets mlp's), else defaults.
 
-    folders: of the user's own recipes; the first that has one counts, the package's come last."""
+    folders: of the user's own recipes; the first that has one counts, the package's come last.
+    variant: options of the rule that are given; without a recipe tuned for just these, the rule's own."""
     name = parse_label(network)[0]
-    for place in (*folders, folder()):
-        for entry in entries_of(place / file_name(rule)):
-            if (entry["task"], entry["network"]) == (task, name):
-                told = entry["provenance"]
-                return Recipe(
-                    entry["learning_rate"],
-                    entry.get("network_choices", {}),
-                    entry.get("hyperparameters", {}),
-                    PUBLISHED if "published" in told else f"{task}/{name}",
-                    {key: told[key] for key in COST if key in told},
-                )
+    for wanted in (variant, {}) if variant else ({},):
+        for place in (*folders, folder()):
+            for entry in entries_of(place / file_name(rule)):
+                if place_of(entry) == (task, name, wanted):
+                    told = entry["provenance"]
+                    return Recipe(
+                        entry["learning_rate"],
+                        entry.get("network_choices", {}),
+                        entry.get("hyperparameters", {}),
+                        PUBLISHED if "published" in told else f"{task}/{name}",
+                        wanted,
+                        {key: told[key] for key in COST if key in told},
+                    )
     return Recipe()
+
+
+def place_of(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
+    """What an entry is for: task, network, and options of the rule that were given and not tuned."""
+    return entry["task"], entry["network"], entry.get("variant", {})
 
 
 def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
@@ -99,7 +114,7 @@ def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
         "# Written by `creditbench tune`: chosen on validation data, never on test data. An entry whose",
         "# provenance says `published` was not tuned here but taken from the rule's authors.",
     ]
-    for entry in sorted(entries, key=lambda entry: (entry["task"], entry["network"])):
+    for entry in sorted(entries, key=_order):
         provenance = dict(entry["provenance"])
         tried = provenance.pop("tried", None)
         lines += ["", "[[recipe]]"]
@@ -113,6 +128,11 @@ def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:
             file.write(("\n".join(lines) + "\n").encode())
     except OSError as error:
         raise CreditbenchError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
+
+
+def _order(entry: Mapping[str, Any]) -> tuple[str, str, bool, str]:
+    task, network, variant = place_of(entry)
+    return task, network, bool(variant), _toml(variant)  # the rule's own first
 
 
 def _toml(value: Any) -> str:

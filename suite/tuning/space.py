@@ -56,14 +56,23 @@ class Point:
         network = {name: value for name, value in self.choices.items() if name in NETWORK_OPTIONS}
         rule = {name: value for name, value in self.choices.items() if name not in NETWORK_OPTIONS}
         choices = {**spec.network_choices, **network}  # on top of what the rule's definition asks for
-        return replace(spec, learning_rate=self.learning_rate, network_choices=choices, hyperparameters=rule)
+        settings = {**spec.hyperparameters, **rule}  # on top of what makes the variant
+        return replace(
+            spec, learning_rate=self.learning_rate, network_choices=choices, hyperparameters=settings
+        )
 
 
-def declared(kind: type[LearningRule], builder: Callable[..., Any], given: Collection[str] = ()) -> Space:
+def declared(
+    kind: type[LearningRule],
+    builder: Callable[..., Any],
+    given: Collection[str] = (),
+    variant: Collection[str] = (),
+) -> Space:
     """The search space of a rule on a network, checked.
 
     A rule's `search` may name options of networks; those that this network lacks are left out, and so are
-    those that are `given` as part of the problem ("mlp:activation=tanh")."""
+    those that are `given` as part of the problem ("mlp:activation=tanh") and the rule's options that make
+    the `variant` which is tuned ("ccl:similarity=paper")."""
     with sealed_test_data():
         search, rates = dict(kind.search), kind.learning_rates
     options = inspect.signature(builder).parameters
@@ -75,6 +84,8 @@ def declared(kind: type[LearningRule], builder: Callable[..., Any], given: Colle
                 " True, False or None."
             )
         if name in NETWORK_OPTIONS and (name not in options or name in given):
+            continue
+        if name in variant:
             continue
         if name not in NETWORK_OPTIONS and name not in inspect.signature(kind).parameters:
             raise CreditbenchError(

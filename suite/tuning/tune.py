@@ -23,9 +23,9 @@ from creditbench.suite import recipes, registry
 from creditbench.suite.driver import choose_device, files_of, seeds_at_once
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.fingerprint import fingerprint
-from creditbench.suite.plan import Origin, Planned, Suite, load_rule, load_task, own_choices, plan
+from creditbench.suite.plan import Planned, Suite, load_rule, load_task, own_choices, plan
 from creditbench.suite.provenance import commit
-from creditbench.suite.specification import Spec, canonical_json, parse_label
+from creditbench.suite.specification import Spec, canonical_json, format_label, parse_label
 from creditbench.suite.tuning.space import Point, Space, declared
 from creditbench.suite.tuning.study import Journal, library, points
 from creditbench.suite.tuning.trial import Tried, try_out
@@ -65,7 +65,8 @@ class Study:
 
     @property
     def name(self) -> str:
-        return f"{self.spec.rule} on {self.spec.task}, {self.spec.network}"
+        rule = format_label(self.spec.rule, self.cell.variant)
+        return f"{rule} on {self.spec.task}, {self.spec.network}"
 
     @cached_property
     def journal(self) -> Journal:
@@ -116,10 +117,10 @@ def asked(suite: Suite, trials: int, folder: Path) -> Iterator[Study]:
                 epochs=part.tuning_epochs or part.epochs,
                 train_samples=part.tuning_samples or part.train_samples,
                 network_choices=own_choices(kind, builder, cell.specs[0].network),
-                hyperparameters={},
+                hyperparameters=cell.variant,  # given, so part of what is tuned
                 learning_rate=None,
             )
-            space = declared(kind, builder, parse_label(spec.network)[1])
+            space = declared(kind, builder, parse_label(spec.network)[1], cell.variant)
             code = fingerprint(files_of(cell.origin), torch.__version__)
             identity = canonical_json([spec.as_dict(), space.as_data(), code])
             digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
@@ -139,7 +140,7 @@ def is_tuned(study: Study, trials: int, folder: Path) -> bool:
 def stored(study: Study, folder: Path) -> Mapping[str, Any]:
     """The entry that a folder of recipes has for the study's place; empty if there is none."""
     entries = recipes.entries_of(_file(study, folder))
-    return next((entry for entry in entries if (entry["task"], entry["network"]) == _place(study)), {})
+    return next((entry for entry in entries if recipes.place_of(entry) == _place(study)), {})
 
 
 def groups_of(study: Study, device: torch.device) -> list[Group]:
@@ -147,7 +148,7 @@ def groups_of(study: Study, device: torch.device) -> list[Group]:
     alike: dict[str, list[Spec]] = {}
     for point in study.left:
         alike.setdefault(point.words, []).append(point.of(study.spec))
-    size, origin = seeds_at_once(study.cell, device), _plain(study.cell.origin)
+    size, origin = seeds_at_once(study.cell, device), study.cell.origin
     return [
         Group("train", tuple(specs[start : start + size]), origin, device.type, study.code)
         for specs in alike.values()
@@ -162,7 +163,7 @@ def _finish(study: Study, trials: int, folder: Path) -> str:
         return f"{study.name}: no trial ended well, so there is no recipe: {best.status}: {best.reason}"
     path = _file(study, folder)
     entry = _entry(study, trials, study.tried)
-    others = [own for own in recipes.entries_of(path) if (own["task"], own["network"]) != _place(study)]
+    others = [own for own in recipes.entries_of(path) if recipes.place_of(own) != _place(study)]
     recipes.write(path, [*others, entry])
     rate = "its own step size" if point.learning_rate is None else f"learning rate {point.learning_rate:.2g}"
     return (
@@ -182,7 +183,9 @@ def _entry(study: Study, trials: int, tried: Sequence[tuple[Point, Tried]]) -> d
         "seed": spec.seed,
         "space": study.space.as_data(),
     }
-    place = {"task": spec.task, "network": network}
+    place: dict[str, Any] = {"task": spec.task, "network": network}
+    if study.cell.variant:
+        place["variant"] = study.cell.variant
     if not tried:
         return place | {"provenance": provenance}
     best = max(tried, key=lambda pair: pair[1].merit)[0].of(spec)
@@ -225,16 +228,9 @@ def _file(study: Study, folder: Path) -> Path:
     return folder / recipes.file_name(study.spec.rule)
 
 
-def _place(study: Study) -> tuple[str, str]:
-    return study.spec.task, parse_label(study.spec.network)[0]
+def _place(study: Study) -> tuple[str, str, Mapping[str, Any]]:
+    return study.spec.task, parse_label(study.spec.network)[0], study.cell.variant
 
 
 def _key(point: Point) -> tuple[float | None, str]:
     return point.learning_rate, point.words
-
-
-def _plain(origin: Origin) -> Origin:
-    """The origin without options in the rule's label: a study sets them."""
-    if not isinstance(origin.rule, str):
-        return origin
-    return dataclasses.replace(origin, rule=parse_label(origin.rule)[0])

@@ -208,6 +208,28 @@ def test_settings_given_by_hand_are_never_taken_for_tuned_ones() -> None:
     assert origin("fa:feedback_scale=2") == "by-hand"
 
 
+def test_a_variant_of_a_rule_is_tuned_for_itself_beside_the_rules_own_recipe(tmp_path: Path) -> None:
+    list(tune(suite("sigprop"), 2, tmp_path, "cpu"))
+    own = recipes.recipe("sigprop", "digits", "mlp", (tmp_path,))
+    (line,) = tune(suite("sigprop:similarity=cosine,loss=max-all"), 2, tmp_path, "cpu")
+    assert line.startswith("sigprop:loss=max-all,similarity=cosine on digits, mlp: learning rate")
+    (cell,) = plan(suite("sigprop:similarity=cosine,loss=max-all"), own_recipes=tmp_path)
+    assert (cell.recipe, cell.tuning["trials"]) == ("digits/mlp", 2)
+    assert cell.specs[0].hyperparameters == {"similarity": "cosine", "loss": "max-all"}
+    assert recipes.recipe("sigprop", "digits", "mlp", (tmp_path,)) == own
+    entries = recipes.entries_of(tmp_path / "sigprop.toml")
+    assert [place["variant"] for place in entries if "variant" in place] == [cell.specs[0].hyperparameters]
+    assert "similarity" not in entries[1]["provenance"]["space"]
+
+
+def test_a_variant_that_nobody_tuned_has_the_rules_own_recipe_and_is_by_hand(tmp_path: Path) -> None:
+    list(tune(suite("sigprop"), 1, tmp_path, "cpu"))
+    (own,) = plan(suite("sigprop"), own_recipes=tmp_path)
+    (cell,) = plan(suite("sigprop:loss=max-all"), own_recipes=tmp_path)
+    assert (own.recipe, cell.recipe) == ("digits/mlp", "by-hand")
+    assert cell.specs[0].learning_rate == own.specs[0].learning_rate
+
+
 def test_a_rule_that_cannot_do_it_gets_no_recipe_and_stops_nobody(tmp_path: Path) -> None:
     lines = list(
         tune(suite("sigprop", "last-layer", networks=("mlp:normalisation=batch",)), 2, tmp_path, "cpu")
