@@ -261,7 +261,8 @@ def _plain_descent(learner: Learner, watcher: Watcher) -> None:
     rate = 1.0 if learner.rule.own_step_size else RATE
     tensors = [tensor for group in optimizer.optimizer.param_groups for tensor in group["params"]]
     groups = [{"params": tensors, "lr": rate, "initial_lr": rate}]
-    optimizer.optimizer = torch.optim.SGD(groups, lr=rate, weight_decay=learner.rule.weight_decay())
+    decay = learner.rule.weight_decay()
+    optimizer.optimizer = torch.optim.SGD(groups, lr=rate, weight_decay=decay, fused=True)
     apply = optimizer.apply
 
     def unseen(target: Block | str, update: Tensors | Tensor) -> None:

@@ -1,5 +1,6 @@
 """Seeds together, updates as they come, digests: what training stands on."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,9 +10,11 @@ import torch
 from torch import Tensor
 
 from creditbench.suite import registry
+from creditbench.suite.batches import Batches
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import Digest, build_network, deviation
 from creditbench.suite.plan import load_rule, own_choices
+from creditbench.suite.snapshot import restore, snapshot
 from creditbench.suite.types import (
     Batch,
     Block,
@@ -102,6 +105,7 @@ def bias(model_width: int = 256) -> Tensor:
     [
         ((0, {"wieght": bias()}), "'wieght' for '0', which has weight, bias"),
         ((0, {"bias": torch.ones(256)}), r"shape \[256\] for '0', 'bias', which has shape \[1, 256\]"),
+        ((0, {"bias": torch.ones(1, 256).double()}), "an update of torch.float64 for '0', 'bias'"),
         (("haed", torch.ones(1, 2)), "'haed'"),
         ((0, torch.ones(1, 256)), "an update for '0'"),
     ],
@@ -158,6 +162,85 @@ def test_an_update_in_another_memory_order_is_applied_value_by_value() -> None:
             model.step(toy_batch())
         results.append(model.network.blocks[0].weight)
     assert torch.equal(results[0], results[1])
+
+
+@dataclass(frozen=True)
+class Uneven(LearningRule):
+    """Yields parts of blocks together, apart, twice or not at all, and a learned tensor; from step to step
+    otherwise."""
+
+    name: ClassVar[str] = "uneven"
+    source: ClassVar[str] = "test"
+
+    def init(self, network: Network, context: Context) -> State:
+        return State(learned={"head": context.noise.normal(5)})
+
+    def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
+        first, *rest = network.blocks
+        drawn = [{k: self.random(p, context) for k, p in b.parameters.items()} for b in network.blocks]
+        yield first, drawn[0]
+        for block, own in list(zip(rest, drawn[1:], strict=True))[context.step % 2 :]:
+            for key, update in own.items():
+                yield block, {key: update}
+        yield first, {"bias": drawn[0]["bias"]}
+        yield "head", context.noise.normal(5)
+
+    def random(self, like: Tensor, context: Context) -> Tensor:
+        return context.noise.normal(*like.shape[1:])
+
+    def weight_decay(self) -> float:
+        return 0.1
+
+
+@dataclass(frozen=True)
+class UnevenOwn(Uneven):
+    own_step_size: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class UnevenPartly(Uneven):
+    def own_steps(self, network: Network) -> tuple[str, ...]:
+        return ("0", "head")
+
+
+@pytest.mark.parametrize("rates", [[0.01], [0.01, 0.01], [0.01, 0.03]])
+@pytest.mark.parametrize("kind", [Uneven, UnevenOwn, UnevenPartly])
+def test_weights_move_to_the_bit_as_under_the_step_of_torch_optim(
+    kind: type[Uneven], rates: list[float]
+) -> None:
+    """Forty steps, written down and gone on from half-way; beside them an optimizer of torch for each seed,
+    and another for what takes whole steps."""
+    model = learner(kind(), seeds=range(len(rates)), rate=rates)
+    beside = {name: [p.clone() for p in tensor] for name, tensor in model.tensors().items()}
+    whole = {name for name in beside if kind is UnevenPartly and name.split(".")[0] in ("0", "learned")}
+    oracles: list[tuple[int, torch.optim.Optimizer]] = []
+    for seed, rate in enumerate(rates):
+        rest = [own[seed] for name, own in beside.items() if name not in whole]
+        make = torch.optim.SGD if kind is UnevenOwn else torch.optim.AdamW
+        own_rate = 1.0 if kind is UnevenOwn else rate
+        oracles.append((seed, make(rest, lr=own_rate, weight_decay=0.1, fused=True)))
+        if whole:
+            oracles.append((seed, torch.optim.SGD([beside[name][seed] for name in whole], 1.0, fused=True)))
+
+    def follow(target: Block | str, update: Tensors | Tensor) -> None:
+        named = {"learned": update} if isinstance(update, Tensor) else update
+        for seed, optimizer in oracles:
+            for key, direction in named.items():
+                name = f"learned.{target}" if isinstance(target, str) else f"{target.name}.{key}"
+                beside[name][seed].grad = direction[seed]
+            optimizer.step()
+            for own in beside.values():
+                own[seed].grad = None
+
+    batches = Batches(model.task, model.task.read().train, range(len(rates)), 20)
+    for step in range(40):
+        if step == 20:
+            saved = copy.deepcopy(snapshot(model, batches))
+            model = learner(kind(), seeds=range(len(rates)), rate=rates)
+            restore(model, batches, saved)
+        model.step(toy_batch(len(rates)), follow)
+    for name, tensor in model.tensors().items():
+        assert torch.equal(tensor, torch.stack(beside[name])), name
 
 
 def test_what_a_step_returns_is_carried_on() -> None:
