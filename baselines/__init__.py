@@ -30,6 +30,8 @@ RULES = {
     "epc": "creditbench.baselines.rules.predictive_coding:ErrorOptimisation",
     "fw-dtp": "creditbench.baselines.rules.target_propagation:FixedWeightTargetPropagation",
     "dtp": "creditbench.baselines.rules.target_propagation:DifferenceTargetPropagation",
+    "ddtp-linear": "creditbench.baselines.rules.target_propagation:DirectDifferenceTargetPropagation",
+    "l-drl": "creditbench.baselines.rules.target_propagation:LayerwiseDifferenceReconstruction",
     "dual-propagation": "creditbench.baselines.rules.dual_propagation:DualPropagation",
     "ccl": "creditbench.baselines.rules.counter_current:CounterCurrentLearning",
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
