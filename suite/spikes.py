@@ -13,11 +13,12 @@ from torch import Tensor
 
 from creditbench.suite.errors import CreditbenchError
 
-# Copies and pooling whose output is marked where every tensor they take values from is.
+# Copies and pooling (by maxima of slices, too) whose output is marked where every tensor they take values
+# from is.
 CARRIERS = frozenset(
     """cat stack index index_select gather repeat repeat_interleave clone _to_copy contiguous
     max_pool2d_with_indices max_pool3d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d
-    adaptive_max_pool2d""".split()
+    adaptive_max_pool2d maximum""".split()
 )
 
 # storage -> (the storage, its version, first and last element that are spikes)

@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks.stages import Activation, Dropout, Normalisation, Pooling, Stage
+from creditbench.baselines.networks.pooling import Pooling
+from creditbench.baselines.networks.stages import Activation, Dropout, Normalisation, Stage
 from creditbench.baselines.networks.synapses import Convolution, Linear
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.types import Block, Context, Shape, Trace

@@ -8,7 +8,8 @@ task's own scaling stands for the first.
 """
 
 from creditbench.baselines.networks.blocks import WeightedBlock, linear
-from creditbench.baselines.networks.stages import Normalisation, Pooling, Triangle
+from creditbench.baselines.networks.pooling import Pooling
+from creditbench.baselines.networks.stages import Normalisation, Triangle
 from creditbench.baselines.networks.synapses import Convolution
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.types import Block, Shape

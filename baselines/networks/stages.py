@@ -1,8 +1,8 @@
-"""What stands behind a block's weights: normalisation, activation, dropout, pooling, in closed form.
+"""What stands behind a block's weights: normalisation, activation, dropout, in closed form.
 
 A stage has `forward` (what it keeps for the way back is `saved`) and `pullback`: the derivative at
 its output -> the derivative at its input, and the update of its own parameters. All shapes are
-[seed, batch, channels or features, ...].
+[seed, batch, channels or features, ...]. Pooling has a file of its own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Stage(Protocol):
     def measure(self, x: Tensor) -> dict[str, Tensor]: ...
 
 
-class _Plain:
+class Plain:
     """Defaults of a stage that keeps shape and has neither parameters nor statistics."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -79,7 +79,7 @@ ACTIVATIONS: Mapping[str, Function] = {
 
 
 @dataclass(frozen=True)
-class Activation(_Plain):
+class Activation(Plain):
     """h = f(a), elementwise."""
 
     name: str
@@ -100,7 +100,7 @@ class Activation(_Plain):
 
 
 @dataclass(frozen=True)
-class RectifiedPower(_Plain):
+class RectifiedPower(Plain):
     """h = max(0, a)^n (Krotov & Hopfield 2019)."""
 
     exponent: float
@@ -117,7 +117,7 @@ class RectifiedPower(_Plain):
 
 
 @dataclass(frozen=True)
-class Triangle(_Plain):
+class Triangle(Plain):
     """h = max(0, a - mean of a over the layer's units, at each position)^n (Coates, Ng & Lee 2011; with a
     power, Journé et al. 2023)."""
 
@@ -139,7 +139,7 @@ NORMALISATIONS = ("layer", "batch", "instance")
 
 
 @dataclass(frozen=True)
-class Normalisation(_Plain):
+class Normalisation(Plain):
     """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, gain and shift per channel.
 
     Mean and variance are taken over: "layer" one sample's channels and positions (Ba et al. 2016),
@@ -205,7 +205,7 @@ def _per_channel(parameter: Tensor, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Dropout(_Plain):
+class Dropout(Plain):
     """Units (whole channels of images) silenced with probability p while learning; the rest scaled by
     1/(1-p) (Srivastava et al. 2014; Tompson et al. 2015 for channels)."""
 
@@ -222,50 +222,3 @@ class Dropout(_Plain):
 
     def pullback(self, saved: Tensor | None, change: Tensor, parameters: Tensors) -> Pulled:
         return (change if saved is None else change * saved), {}
-
-
-@dataclass(frozen=True)
-class Pooling(_Plain):
-    """Maximum or mean over size x size windows, `stride` apart (by default without overlap), with `padding`
-    at the edges, which a mean leaves out of its count; a ragged edge is left out."""
-
-    kind: str = "max"
-    size: int = 2
-    stride: int = 0  # 0: the size
-    padding: int = 0
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("max", "mean"):
-            raise unknown_name("pooling", self.kind, ("max", "mean"))
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        steps = ((length + 2 * self.padding - self.size) // self.step for length in input_shape[1:])
-        return (input_shape[0], *(number + 1 for number in steps))
-
-    @property
-    def step(self) -> int:
-        return self.stride or self.size
-
-    def forward(
-        self, x: Tensor, parameters: Tensors, statistics: Tensors, context: Context | None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor | None]]:
-        images = x.flatten(0, 1)
-        if self.kind == "mean":
-            y = torch.nn.functional.avg_pool2d(
-                images, self.size, self.step, self.padding, count_include_pad=False
-            )
-            return y.unflatten(0, x.shape[:2]), (x, None)
-        y, where = aten.max_pool2d_with_indices(images, [self.size] * 2, [self.step] * 2, [self.padding] * 2)
-        return y.unflatten(0, x.shape[:2]), (x, where)
-
-    def pullback(self, saved: tuple[Tensor, Tensor | None], change: Tensor, parameters: Tensors) -> Pulled:
-        x, where = saved
-        window, step, edge = [self.size] * 2, [self.step] * 2, [self.padding] * 2
-        flat, images = change.flatten(0, 1), x.flatten(0, 1)
-        if where is None:
-            back = aten.avg_pool2d_backward(flat, images, window, step, edge, False, False, None)
-        else:
-            back = aten.max_pool2d_with_indices_backward(
-                flat, images, window, step, edge, [1, 1], False, where
-            )
-        return back.view_as(x), {}

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from creditbench.baselines.networks.blocks import WeightedBlock, linear
-from creditbench.baselines.networks.stages import Pooling
+from creditbench.baselines.networks.pooling import Pooling
 from creditbench.suite.types import Batch, Block, Context, Network, Shape, Step, Tensors, Trace
 
 # The change that a local loss wants at a block's output, and updates of what it has learned for itself.

@@ -9,7 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from creditbench.baselines.networks.blocks import WeightedBlock
-from creditbench.baselines.networks.stages import Normalisation, Pooling
+from creditbench.baselines.networks.pooling import Pooling
+from creditbench.baselines.networks.stages import Normalisation
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, Noise, State, Step, Task
 

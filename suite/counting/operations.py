@@ -221,8 +221,8 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _all_spikes(values: dict[str, Any]) -> bool:
-    """Whether the tensors that values are taken from, the first argument, are spikes."""
-    sources = _tensors(next(iter(values.values())))
+    """Whether the tensors that values are taken from, the first argument and an `other`, are spikes."""
+    sources = _tensors([next(iter(values.values())), values.get("other")])
     return bool(sources) and all(map(are_spikes, sources))
 
 

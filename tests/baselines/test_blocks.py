@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from creditbench.baselines.networks.blocks import ModuleBlock, convolution, linear
+from creditbench.baselines.networks.pooling import Pooling
 from creditbench.baselines.networks.stages import (
     ACTIVATIONS,
     NORMALISATIONS,
     Normalisation,
-    Pooling,
     RectifiedPower,
     Stage,
     Triangle,
