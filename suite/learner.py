@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from creditbench.suite.allocator import keep_freed_memory
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.losses import loss
 from creditbench.suite.optimizer import Optimizer
@@ -73,6 +74,7 @@ class Learner:
             raise CreditbenchError(reason)
         if len(seeds) > 1 and not rule.together:
             raise CreditbenchError(f"Rule '{rule.name}' trains one seed at a time.")
+        keep_freed_memory()
         device = network.blocks[0].weight.device
         words = (task.name, network.label, rule.name)
         self.noise = SeededNoise([generator("noise", *words, s, device=device) for s in seeds])

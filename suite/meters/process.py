@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from creditbench.suite.allocator import give_back_freed_memory
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -16,6 +18,7 @@ def process_peak(run: Callable[[], object]) -> int | None:
 
     None where the operating system cannot set its high-water mark back (it can on Linux)."""
     try:
+        give_back_freed_memory()
         RESET.write_text("5")  # proc(5): sets VmHWM to what is resident now
         run()
         return int(re.findall(r"VmHWM:\s+(\d+) kB", STATUS.read_text())[0]) * 1024
