@@ -41,8 +41,8 @@ def spread(block: Block, value: Tensor) -> Tensor:
     """From a block's output to its pre-activation: what pooling made one gets the same value."""
     if not pools(block):
         return value
-    images = torch.nn.functional.interpolate(value.flatten(0, 1), block.preactivation_shape[1:])
-    return images.unflatten(0, value.shape[:2])
+    images: Tensor = torch.nn.functional.interpolate(value.flatten(0, 1), block.preactivation_shape[1:])
+    return images.view(*value.shape[:2], *block.preactivation_shape)
 
 
 def learned_from(block: Block, trace: Trace, error: Tensor) -> dict[str, Tensor]:
