@@ -18,7 +18,19 @@ import torch
 from torch import Tensor
 
 from creditbench.baselines.rules.feedback import like_weights
-from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, Noise, State, Step, Trace
+from creditbench.baselines.rules.target_propagation import drops_units
+from creditbench.suite.types import (
+    Batch,
+    Block,
+    Context,
+    LearningRule,
+    Network,
+    Noise,
+    State,
+    Step,
+    Task,
+    Trace,
+)
 
 Passed = list[tuple[Block, Trace, Tensor]]  # each block, its trace and its pre-activation
 
@@ -69,6 +81,9 @@ class ErrorDrivenAlignment(LearningRule):
 
     beta: float = 0.1
     feedback_scale: float = 1.0
+
+    def supports(self, network: Network, task: Task) -> str | None:
+        return drops_units(network)
 
     def init(self, network: Network, context: Context) -> State:
         hidden = network.blocks[1:]
@@ -124,6 +139,9 @@ class RecursiveAlignment(LearningRule):
     alpha: float = 1.0
     gamma: float = 0.01
     feedback_scale: float = 1.0
+
+    def supports(self, network: Network, task: Task) -> str | None:
+        return drops_units(network)
 
     def from_output(self, network: Network, place: int) -> bool:
         return place % self.skip == 0 or place == len(network.blocks) - 2

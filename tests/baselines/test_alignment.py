@@ -15,7 +15,9 @@ from creditbench.baselines.rules.local_representation_alignment import (
     RecursiveAlignment,
 )
 from creditbench.suite.counting.operations import count_operations
+from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.learner import Learner
+from creditbench.suite.plan import load_rule
 from creditbench.suite.types import Batch, LearningRule, State
 from tools import gradients, learner, toy_batch, toy_task, updates
 
@@ -147,6 +149,12 @@ def test_the_first_block_learns(rule: LearningRule, name: str) -> None:
     for _ in range(5):
         model.step(batch)
     assert (model.network.blocks[0].weight - before).norm() > 0.01 * before.norm()
+
+
+@pytest.mark.parametrize("rule", ["lra-e", "rec-lra", "l-drl", "ddtp-linear"])
+def test_rules_that_look_at_a_block_twice_refuse_dropout_and_say_why(rule: str) -> None:
+    with pytest.raises(CreditbenchError, match="dropout=0"):
+        learner(load_rule(rule)(), dropout=0.5)
 
 
 # ------------------------------------------------------------------------------ what they cost
