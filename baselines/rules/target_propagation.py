@@ -142,11 +142,11 @@ class DirectDifferenceTargetPropagation(LearningRule):
 
     Meulemans et al. (2020), DDTP-linear. ξ is standard normal, of h_l's shape; Q_l is [seed, classes, units]
     and σ is `noise`. For small noise the least is E[J_lᵀ] (E[J_l J_lᵀ] + λ)⁻¹, J_l being the output's
-    derivative by h_l: targets are Gauss-Newton's with damping λ, and turn into backpropagation's as λ grows.
-    Feedback being linear, ΔW_l = ∂(1/2τ)‖ĥ_l - f_l(h_{l-1})‖²/∂W_l does not depend on τ, the size of the
-    output target's step. The noisy values of all blocks go up in one batch, which each block joins on the
-    way: O(L²) in depth. Feedback takes one step per batch, beside the weights and by the same optimizer;
-    theirs had epochs of its own as well.
+    derivative by h_l: targets are Gauss-Newton's with damping λ, and as λ grows they come to lie along the
+    mean J_lᵀ, as backpropagation's do in a linear network. Feedback being linear, ΔW_l = ∂(1/2τ)‖ĥ_l -
+    f_l(h_{l-1})‖²/∂W_l does not depend on τ, the size of the output target's step. The noisy values of all
+    blocks go up in one batch, which each block joins on the way: O(L²) in depth. Feedback takes one step per
+    batch, beside the weights and by the same optimizer; theirs had epochs of its own as well.
     """
 
     name: ClassVar[str] = "ddtp-linear"
