@@ -32,6 +32,8 @@ RULES = {
     "dtp": "creditbench.baselines.rules.target_propagation:DifferenceTargetPropagation",
     "ddtp-linear": "creditbench.baselines.rules.target_propagation:DirectDifferenceTargetPropagation",
     "l-drl": "creditbench.baselines.rules.target_propagation:LayerwiseDifferenceReconstruction",
+    "lra-e": "creditbench.baselines.rules.local_representation_alignment:ErrorDrivenAlignment",
+    "rec-lra": "creditbench.baselines.rules.local_representation_alignment:RecursiveAlignment",
     "dual-propagation": "creditbench.baselines.rules.dual_propagation:DualPropagation",
     "ccl": "creditbench.baselines.rules.counter_current:CounterCurrentLearning",
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",

@@ -3,8 +3,8 @@
     ĥ_L = h_L - τ ∂C/∂h_L        ĥ_{l-1} = h_{l-1} + g_l(ĥ_l) - g_l(h_l)
     ΔW_l = ∂(1/2τ)‖ĥ_l - f_l(h_{l-1})‖²/∂W_l
 
-Lee et al. (2015). f_l is block l and g_l its way back, tanh(V_l h + c_l) between flattened outputs. Dividing
-by the target's step size τ keeps updates the size of gradients.
+Lee et al. (2015). f_l is block l and g_l its way back: tanh(V_l h + c_l) between flattened outputs, where a
+rule does not say otherwise. Dividing by the target's step size τ keeps updates the size of gradients.
 """
 
 from dataclasses import dataclass
@@ -13,6 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from creditbench.baselines.networks.blocks import WeightedBlock
+from creditbench.baselines.networks.stages import Dropout
 from creditbench.baselines.rules.feedback import fed_back, like_weights, to_every_block
 from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, Noise, State, Step, Task
 
@@ -28,6 +30,16 @@ def way_back(weight: Tensor, value: Tensor, bias: Tensor | None = None) -> Tenso
     """g_l: [seed, batch, *output_shape] -> [seed, batch, units below]."""
     back = value.flatten(2) @ weight.mT
     return torch.tanh(back if bias is None else back + bias.unsqueeze(1))
+
+
+def drops_units(network: Network) -> str | None:
+    """Why a rule that compares two outputs of a block refuses networks with dropout."""
+    stages = (s for block in network.blocks if isinstance(block, WeightedBlock) for s in block.stages)
+    if any(isinstance(stage, Dropout) for stage in stages):
+        return (
+            "it compares two outputs of a block, and dropout would silence other units each time: dropout=0"
+        )
+    return None
 
 
 @dataclass(frozen=True)
@@ -130,11 +142,11 @@ class DirectDifferenceTargetPropagation(LearningRule):
 
     Meulemans et al. (2020), DDTP-linear. ξ is standard normal, of h_l's shape; Q_l is [seed, classes, units]
     and σ is `noise`. For small noise the least is E[J_lᵀ] (E[J_l J_lᵀ] + λ)⁻¹, J_l being the output's
-    derivative by h_l: targets are Gauss-Newton's with damping λ, and turn into backpropagation's as λ grows.
-    Feedback being linear, ΔW_l = ∂(1/2τ)‖ĥ_l - f_l(h_{l-1})‖²/∂W_l does not depend on τ, the size of the
-    output target's step. The noisy values of all blocks go up in one batch, which each block joins on the
-    way: O(L²) in depth. Feedback takes one step per batch, beside the weights and by the same optimizer;
-    theirs had epochs of its own as well.
+    derivative by h_l: targets are Gauss-Newton's with damping λ, and as λ grows they come to lie along the
+    mean J_lᵀ, as backpropagation's do in a linear network. Feedback being linear, ΔW_l = ∂(1/2τ)‖ĥ_l -
+    f_l(h_{l-1})‖²/∂W_l does not depend on τ, the size of the output target's step. The noisy values of all
+    blocks go up in one batch, which each block joins on the way: O(L²) in depth. Feedback takes one step per
+    batch, beside the weights and by the same optimizer; theirs had epochs of its own as well.
     """
 
     name: ClassVar[str] = "ddtp-linear"
@@ -148,7 +160,7 @@ class DirectDifferenceTargetPropagation(LearningRule):
     def supports(self, network: Network, task: Task) -> str | None:
         if any(block.mixes_samples for block in network.blocks[1:]):
             return "ddtp-linear sends noisy samples of all blocks up in one batch: no batch normalisation."
-        return None
+        return drops_units(network)
 
     def init(self, network: Network, context: Context) -> State:
         return State({b.name: to_every_block(b, context.classes, context.noise) for b in network.blocks[:-1]})
@@ -196,6 +208,9 @@ class LayerwiseDifferenceReconstruction(LearningRule):
 
     iterations: int = 3  # K
     noise: float = 0.1  # σ
+
+    def supports(self, network: Network, task: Task) -> str | None:
+        return drops_units(network)
 
     def init(self, network: Network, context: Context) -> State:
         return State({b.name: like_weights(b, context.noise) for b in network.blocks[1:]})

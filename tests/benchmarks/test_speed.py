@@ -40,9 +40,11 @@ def model(rule: str, width: int, **settings: Any) -> Learner:
 @pytest.mark.parametrize(
     ("rule", "width", "bound"),
     [("fa", 256, 1.1), ("fa", 512, 1.1), ("fa", 1024, 1.1), ("dfa", 256, 1.1), ("dfa", 512, 1.1),
-     ("dfa", 1024, 1.1), ("sigprop", 256, 1.1), ("sigprop", 1024, 1.0)],
+     ("dfa", 1024, 1.1), ("sigprop", 256, 1.1), ("sigprop", 1024, 1.0), ("lra-e", 256, 1.5),
+     ("rec-lra", 256, 1.5), ("ddtp-linear", 256, 2.7), ("l-drl", 256, 5.1)],
 )  # fmt: skip
 def test_a_step_costs_little_more_than_one_of_bp(rule: str, width: int, bound: float, benchmark: Any) -> None:
+    """Or as much as feedback that learns may: 1.5 + 1.2 K for K of its steps per batch."""
     generator = torch.Generator().manual_seed(0)
     batch = Batch(torch.randn(1, 128, 1, 28, 28, generator=generator), torch.arange(128)[None] % 10)
     bp, own = model("bp", width), model(rule, width)
