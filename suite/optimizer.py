@@ -67,6 +67,11 @@ class Optimizer:
         self.own_steps = frozenset(rule.own_steps(network))
         if unknown := self.own_steps - dict(named).keys():
             raise unknown_name("target of own_steps", min(unknown), dict(named))
+        if twice := self.own_steps & self.tensors.keys() & self.learned.keys():
+            raise CreditbenchError(
+                f"Rule '{rule.name}' names '{min(twice)}' in own_steps, which is a block and a learned tensor"
+                " as well; give the learned tensor another name."
+            )
         self.views = {id(t): tuple(t) if self.split else (t,) for _, t in named}
         by_rate = [t for name, t in named if name not in self.own_steps]
         groups = [

@@ -296,6 +296,19 @@ def test_own_steps_of_what_does_not_exist_are_an_error() -> None:
         learner(Lost())
 
 
+def test_own_steps_of_a_name_that_a_block_and_a_learned_tensor_share_are_an_error() -> None:
+    @dataclass(frozen=True)
+    class Shared(Scripted):
+        def init(self, network: Network, context: Context) -> State:
+            return State({"0": torch.ones(network.seeds, 2)})
+
+        def own_steps(self, network: Network) -> tuple[str, ...]:
+            return ("0",)
+
+    with pytest.raises(CreditbenchError, match="'0' in own_steps, which is a block and a learned tensor"):
+        learner(Shared())
+
+
 def test_constraints_hold_after_every_update() -> None:
     @dataclass(frozen=True)
     class Clipped(Scripted):
