@@ -40,8 +40,10 @@ Pair = TypeVar("Pair", bound=Hashable)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method a beside method b on one problem, or over several. Differences are a - b, positive where a is the
-    better one; in the task's metric on one problem, normalised over several."""
+    """Method a beside method b on one problem, or over several.
+
+    Differences are a - b, positive where a is the better one; in the task's metric on one problem, normalised
+    over several."""
 
     a: str
     b: str
@@ -98,8 +100,10 @@ def compare_over(
     paired: bool | None = None,
     level: float = SIGNIFICANCE,
 ) -> Comparison:
-    """The same over several problems, of each a pair of scores [seeds] on comparable scales. The statistic is the
-    mean over problems of the mean difference. Raises ValueError where a pair has no seeds or differs in number."""
+    """The same over several problems, of each a pair of scores [seeds] on comparable scales.
+
+    The statistic is the mean over problems of the mean difference. Raises ValueError where a pair has no
+    seeds or differs in number."""
     if not pairs or any(len(a) != len(b) or not len(a) for a, b in pairs):
         raise ValueError("each problem needs the same seeds of both methods, at least one")
     fewest = min(len(a) for a, _ in pairs)
@@ -178,8 +182,8 @@ def corrected(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def holm(p: npt.ArrayLike) -> Array:
-    """Step-down adjusted p-values (Holm 1979): the smallest of m times m, the next times m - 1, never falling.
-    Holds the chance of any false difference at the level, however the tests depend on each other. p: [tests]"""
+    """Step-down adjusted p-values [tests] (Holm 1979): the least of m times m, the next times m - 1, never
+    falling. Holds the chance of any false difference at the level, however the tests depend on each other."""
     own = np.asarray(p, dtype=np.float64)
     order = np.argsort(own, kind="stable")
     steps = np.maximum.accumulate(own[order] * (len(own) - np.arange(len(own))))
@@ -209,8 +213,8 @@ def tie_groups(
 
 
 def least_p(seeds: Sequence[int], paired: bool) -> float:
-    """The smallest two-sided p of a permutation test with so many seeds of each method, by problem: that of the
-    most extreme arrangement and its mirror image."""
+    """The smallest two-sided p of a permutation test with so many seeds of each method, by problem: that of
+    the most extreme arrangement and its mirror image."""
     ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in seeds)
     exact = min(1.0, 2 / ways)
     return exact if ways <= EXACT else max(exact, 1 / (DRAWS + 1))
@@ -218,8 +222,8 @@ def least_p(seeds: Sequence[int], paired: bool) -> float:
 
 @cache
 def detectable_effect(degrees: float, level: float = SIGNIFICANCE, power: float = POWER) -> float:
-    """The difference, in standard errors of it, that Student's test finds with the given power: normal theory,
-    which permutation tests come close to."""
+    """The difference, in standard errors of it, that Student's test finds with the given power: normal
+    theory, which permutation tests come close to."""
     bound = float(stats.f.isf(level, 1, degrees))
 
     def lacking(effect: float) -> float:
@@ -248,7 +252,7 @@ def _interval(
 
 
 def _permutation_p(pairs: Sequence[tuple[Array, Array]], paired: bool, random: np.random.Generator) -> float:
-    """Two-sided: the share of arrangements whose statistic is at least as far from 0 as the one that was found."""
+    """Two-sided: the share of arrangements whose statistic is at least as far from 0 as the one found."""
     sizes = [len(a) for a, _ in pairs]
     ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in sizes)
     found = sum(float((a - b).mean()) for a, b in pairs)

@@ -1,8 +1,8 @@
 """Methods x problems: every cell that was asked for with how it ended, none left out, none averaged away.
 
-A *problem* is a task, a network and a budget; a *method* is a rule, its settings chosen as one track does. The
-two anchors of a problem are the mean scores of last-layer and bp on it. They are taken from all records that
-are there, so that no choice of rules to show moves them.
+A *problem* is a task, a network and a budget; a *method* is a rule, its settings chosen as one track does.
+The two anchors of a problem are the mean scores of last-layer and bp on it. They are taken from all records
+that are there, so that no choice of rules to show moves them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLOOR, CEILING = "last-layer", "bp"
-# ok: every seed was scored. partly: some. ended: none, all diverged, failed or ran out. skipped: the rule refuses
-# the problem. untuned: it was run, but with settings of another track. missing: nothing is there.
+# ok: every seed was scored. partly: some. ended: none, all diverged, failed or ran out. skipped: the rule
+# refuses the problem. untuned: it was run, but with settings of another track. missing: nothing is there.
 State = Literal["ok", "partly", "ended", "skipped", "untuned", "missing"]
 UNKNOWN: tuple[State, ...] = ("skipped", "untuned", "missing")  # nothing is known about the score
 
