@@ -9,10 +9,12 @@ import datetime
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from creditbench.reports.gate.sides import Cell, Side
 from creditbench.reports.statistics.intervals import student
+from creditbench.suite.errors import CreditbenchError
 
 Written = tuple[str, list[str]]  # the JSON, and a sentence for each cell that is not in it
 
@@ -158,6 +160,14 @@ DASHBOARDS: Mapping[str, Callable[[Side], Written]] = {
     "bencher": bencher,
     "asv": asv,
 }
+
+
+def dashboard(wanted: str) -> tuple[Callable[[Side], Written], Path]:
+    """What "TOOL=FILE" means: what writes, and where to."""
+    tool, _, path = wanted.partition("=")
+    if tool not in DASHBOARDS or not path:
+        raise CreditbenchError(f"'{wanted}' is no TOOL=FILE; the tools are {', '.join(DASHBOARDS)}.")
+    return DASHBOARDS[tool], Path(path)
 
 
 def _named(side: Side) -> Iterator[tuple[str, Cell]]:

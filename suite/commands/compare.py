@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from creditbench.suite.errors import CreditbenchError
 
 if TYPE_CHECKING:
-    from creditbench.reports.gate.sides import Side
     from creditbench.suite.commands import Commands
 
 FORMATS = ("text", "markdown", "json", "junit", "github")
@@ -39,6 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from creditbench.reports.gate.dashboards import dashboard
     from creditbench.reports.gate.forms import FORMS
     from creditbench.reports.gate.judge import judge
     from creditbench.reports.gate.limits import Tolerances, read_limits
@@ -54,23 +54,15 @@ def _compare(arguments: argparse.Namespace) -> int:
             _written(arguments.out, FORMS[arguments.format](found))
             print(FORMS["text"](found))
         for wanted in arguments.write:
-            _dashboard(wanted, new)
+            write, path = dashboard(wanted)
+            text, left_out = write(new)
+            _written(path, text)
+            for words in left_out:
+                print(f"creditbench: not in {path}: {words}", file=sys.stderr)
     except CreditbenchError as error:
         print(f"creditbench: {error}", file=sys.stderr)
         return UNUSABLE
     return found.exit_code
-
-
-def _dashboard(wanted: str, side: Side) -> None:
-    from creditbench.reports.gate.dashboards import DASHBOARDS
-
-    tool, _, path = wanted.partition("=")
-    if tool not in DASHBOARDS or not path:
-        raise CreditbenchError(f"'{wanted}' is no TOOL=FILE; the tools are {', '.join(DASHBOARDS)}.")
-    text, left_out = DASHBOARDS[tool](side)
-    _written(Path(path), text)
-    for words in left_out:
-        print(f"creditbench: not in {path}: {words}", file=sys.stderr)
 
 
 def _written(path: Path, text: str) -> None:
