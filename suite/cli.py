@@ -10,6 +10,7 @@ from creditbench.suite.commands import (
     audit,
     challenge,
     check,
+    compare,
     doctor,
     growth,
     list_names,
@@ -22,7 +23,21 @@ from creditbench.suite.commands import (
 )
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, growth, tune, stability, challenge)
+COMMANDS = (
+    run,
+    plan,
+    show,
+    compare,
+    why,
+    doctor,
+    list_names,
+    check,
+    audit,
+    growth,
+    tune,
+    stability,
+    challenge,
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
