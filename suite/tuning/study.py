@@ -27,14 +27,16 @@ class Journal:
         self.only = Point(None, space.combinations[0]).words  # where there is nothing to choose
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _mend(path)
+            begun = path.exists()
             storage = optuna.storages.JournalStorage(backend(str(path)))
-            self.study = optuna.create_study(
-                study_name=name,
-                storage=storage,
-                direction="maximize" if higher_is_better else "minimize",
-                load_if_exists=True,
-            )
+            try:  # looking at a journal leaves it as it lies
+                self.study = optuna.load_study(study_name=name, storage=storage) if begun else None
+            except KeyError:
+                self.study = None  # killed before its first line
+            if self.study is None:
+                _mend(path)
+                direction = "maximize" if higher_is_better else "minimize"
+                self.study = optuna.create_study(study_name=name, storage=storage, direction=direction)
         except OSError as error:
             raise CreditbenchError(
                 f"The study {path} cannot be written: {error.strerror}. Choose another place."
@@ -60,6 +62,7 @@ class Journal:
             user_attrs=asdict(tried),
         )
         try:
+            _mend(self.path)
             self.study.add_trial(trial)
         except OSError as error:
             raise CreditbenchError(
