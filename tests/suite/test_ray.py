@@ -152,9 +152,9 @@ def test_trials_on_a_cluster_give_the_recipes_of_inline_though_a_worker_is_kille
     there = list(tune(asked, 4, folder / "there", CPU, choose(execution, CPU), Watch()))
     assert len(lost) == 1
     assert len(there) == 3
-    list(tune(replace(asked, parts=(replace(asked.parts[0], rules=rules[:2]),)), 4, folder / "here", CPU))
+    list(tune(replace(asked, parts=(replace(asked.parts[0], rules=rules[:2]),)), 4, folder / "inline", CPU))
     for rule in ("pauses", "last-layer"):
-        here = tomllib.loads((folder / "here" / f"{rule}.toml").read_text())["recipe"][0]["provenance"]
+        here = tomllib.loads((folder / "inline" / f"{rule}.toml").read_text())["recipe"][0]["provenance"]
         made = tomllib.loads((folder / "there" / f"{rule}.toml").read_text())["recipe"][0]["provenance"]
         assert made["tried"] == here["tried"]
         assert made["seconds_are"] == "of trials with up to 1 others beside them"
