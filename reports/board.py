@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Tracks are never compared in one table: how settings were chosen, in the order they are shown.
 TRACKS = {
     "tuned": "tuned",
+    "tuned-pruned": "tuned with pruning",
+    "tuned-tpe": "tuned by TPE",
+    "tuned-tpe-pruned": "tuned by TPE with pruning",
     "published": "published settings",
     "by-hand": "settings given by hand",
     "default": "default settings",

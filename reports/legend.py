@@ -74,7 +74,7 @@ FEW_MARK = "*"
 
 def not_measured(rows: Sequence[BoardRow]) -> str:
     """What a reader might look for in vain."""
-    told = all(row.tuning_seconds is not None for row in rows if row.track == "tuned")
+    told = all(row.tuning_seconds is not None for row in rows if (row.track or "").startswith("tuned"))
     always = "memory inside kernels and allocators, data loading and scoring (outside the clock)"
     return always if told else f"{always}, the cost of tuning"
 

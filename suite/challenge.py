@@ -201,7 +201,7 @@ def estimate(asked_for: Challenge, device: torch.device) -> Estimate:
         return paces[key]
 
     for study in asked(asked_for.to_tune(), asked_for.trials, asked_for.recipes):
-        if study.left and not is_tuned(study, asked_for.trials, asked_for.recipes):
+        if study.left and not is_tuned(study, asked_for.recipes):
             if (own := pace(study.cell)) is not None:
                 tuning += len(study.left) * own.training(study.spec)
     store = Store(asked_for.folder)

@@ -53,6 +53,9 @@ class Display:
         what = f"{spec.task} {spec.network} {spec.rule}"
         if group.work == "cost":
             what, shown = f"{what}: cost", "measuring"
+        elif group.work == "trial":
+            settings = f"{len(group.specs)} settings" if len(group.specs) > 1 else "1 setting"
+            what, shown = f"{what} ({settings} tried)", f"epoch 0/{spec.epochs}"
         else:
             seeds = ", ".join(str(one.seed) for one in group.specs)
             what, shown = f"{what} (seed {seeds})", f"epoch 0/{spec.epochs}"
@@ -60,7 +63,7 @@ class Display:
         self.working[id(group)] = (bar, 0.0)
 
     def progress(self, group: Group, steps: int, of: int, validation_score: float | None) -> None:
-        if self.all is None or id(group) not in self.working:
+        if id(group) not in self.working:
             return
         bar, _ = self.working[id(group)]
         share, epochs = steps / of, group.specs[0].epochs
@@ -71,7 +74,8 @@ class Display:
         self.bars.update(bar, completed=share)
         self.working[id(group)] = (bar, share * len(group.specs))
         under_way = sum(worth for _, worth in self.working.values())
-        self.bars.update(self.all, completed=self.done + under_way)
+        if self.all is not None:
+            self.bars.update(self.all, completed=self.done + under_way)
 
     def ended(self, group: Group) -> None:
         if id(group) in self.working:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 
@@ -28,7 +28,7 @@ from creditbench.suite.standing import stand
 from creditbench.suite.store import Store, read
 from creditbench.suite.train import Trained
 from creditbench.suite.types import Block
-from creditbench.suite.work import Group, Outcome, Revalidated, Unmeasured
+from creditbench.suite.work import Group, Outcome, Revalidated, Unmeasured, Work
 
 # Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
 SMALL = 150_000  # weights of a network, on a CPU (tests/benchmarks measures what it brings on digits)
@@ -210,11 +210,9 @@ def _groups(
     return groups, done
 
 
-def code_of(origin: Origin, work: Literal["train", "cost"]) -> str:
-    """The fingerprint of what a cell's result, or its cost, depends on."""
-    if work == "train":
-        return fingerprint(files_of(origin), torch.__version__)
-    return fingerprint(files_of(origin), torch.__version__, MEASURING)
+def code_of(origin: Origin, work: Work) -> str:
+    """The fingerprint of what a cell's result (its trials' too), or its cost, depends on."""
+    return fingerprint(files_of(origin), torch.__version__, MEASURING if work == "cost" else TRAINING)
 
 
 def _any_cost(cell: Planned, store: Store) -> Cost | None:

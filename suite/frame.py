@@ -230,12 +230,11 @@ def _curve_columns(run: Run) -> dict[str, Any]:
     target, sign = run.target_score, 1 if run.higher_is_better else -1
     if target is None:
         return found
-    reached = [
-        p for p in run.curve if p.validation_score is not None and sign * (p.validation_score - target) >= 0
-    ]
-    if not reached:
+    first_point = next(
+        (p for p in run.curve if (s := p.validation_score) is not None and sign * (s - target) >= 0), None
+    )
+    if first_point is None:
         return found
-    first_point = reached[0]
     found |= {"epochs_to_target": first_point.epoch}
     if not run.provenance.get("company"):  # else other work ran beside it
         found["seconds_to_target"] = first_point.train_seconds

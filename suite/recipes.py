@@ -20,6 +20,8 @@ DEFAULT_LEARNING_RATE = 1e-3
 DEFAULT, PUBLISHED, BY_HAND = "default", "published", "by-hand"  # origins of settings that were not tuned
 CHOSEN_ON = "validation score of the last epoch"
 COST = ("trials", "seconds", "macs")  # what a recipe says of its tuning's price
+# Of studies that did not go about it as all others: what a recipe says for `search`, with its track.
+SEARCHES = {"tpe": "tuned-tpe", "halton+median": "tuned-pruned", "tpe+median": "tuned-tpe-pruned"}
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,17 @@ class Recipe:
     learning_rate: float = DEFAULT_LEARNING_RATE
     network_choices: Mapping[str, Any] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
-    origin: str = DEFAULT  # "task/network" that it was tuned on, or "published" by the rule's authors
+    origin: str = DEFAULT  # "task/network" it was tuned on, with ", search" if unusual; or "published"
     variant: Mapping[str, Any] = field(default_factory=dict)  # the rule's options that it was tuned for
     cost: Mapping[str, Any] = field(default_factory=dict)  # trials, seconds [s] and MACs of its tuning
 
 
 def track(origin: str | None) -> str | None:
     """In which track a record with settings of this origin stands: "tuned", or how else they were chosen."""
-    return origin if origin in (None, DEFAULT, PUBLISHED, BY_HAND) else "tuned"
+    if origin in (None, DEFAULT, PUBLISHED, BY_HAND):
+        return origin
+    search = origin.partition(", ")[2]
+    return SEARCHES.get(search) if search else "tuned"
 
 
 def folder() -> Traversable:
@@ -96,7 +101,7 @@ def recipe(
                         entry["learning_rate"],
                         entry.get("network_choices", {}),
                         entry.get("hyperparameters", {}),
-                        PUBLISHED if "published" in told else f"{task}/{name}",
+                        PUBLISHED if "published" in told else ", ".join([f"{task}/{name}", *_search(told)]),
                         wanted,
                         {key: told[key] for key in COST if key in told},
                     )
@@ -106,6 +111,10 @@ def recipe(
 def place_of(entry: Mapping[str, Any]) -> tuple[str, str, Mapping[str, Any]]:
     """What an entry is for: task, network, and options of the rule that were given and not tuned."""
     return entry["task"], entry["network"], entry.get("variant", {})
+
+
+def _search(provenance: Mapping[str, Any]) -> list[str]:
+    return [str(provenance["search"])] if "search" in provenance else []
 
 
 def write(path: Path, entries: Sequence[Mapping[str, Any]]) -> None:

@@ -8,12 +8,13 @@ they are shown. What was not measured is null, never 0.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.schema import SCHEMA, NewerSchema, upgrade
@@ -255,6 +256,7 @@ def _refuse(word: str) -> Any:
     raise ValueError(f"{word} is not JSON")
 
 
+T = TypeVar("T")
 _STRICT = json.JSONDecoder(parse_constant=_refuse)  # made once: a large folder needs it very often
 _KNOWN = {
     "run": Run.__dataclass_fields__.keys(),
@@ -270,28 +272,39 @@ _POINT_TYPES: tuple[set[type], ...] = ({int}, _NUMBER, _NUMBER, {int, float})
 def _curve(points: list[dict[str, Any]]) -> tuple[Point, ...]:
     """The points of a learning curve: most of a record, so they are checked by column, and one by one
     only where a column is strange."""
-    rows = [_POINT(point) for point in points]
-    plain = all(len(point) == len(_POINT_TYPES) for point in points)
+    rows = list(map(_POINT, points))
+    plain = set(map(len, points)) <= {len(_POINT_TYPES)}
     for column, types in zip(zip(*rows, strict=True), _POINT_TYPES, strict=False):
-        numbers = [value for value in column if value is not None]
-        plain = plain and set(map(type, column)) <= types
+        found = set(map(type, column))
+        numbers = [value for value in column if value is not None] if type(None) in found else column
+        plain = plain and found <= types
         plain = plain and (not numbers or (min(numbers) > -LARGEST and max(numbers) < LARGEST))
     if plain:
-        return tuple(Point(*row) for row in rows)
+        return tuple(_filled(Point, point) for point in points)
     curve = tuple(Point(**point) for point in points)
     for point in curve:
         check_types(point)
     return curve
 
 
+def _filled(kind: type[T], checked: dict[str, Any]) -> T:
+    """A dataclass of fields that were checked, all of them and no others: most of what a folder holds, and
+    five times as fast as its constructor."""
+    made = object.__new__(kind)
+    object.__setattr__(made, "__dict__", checked)
+    return made
+
+
 def _alignment(items: list[dict[str, Any]]) -> tuple[Alignment, ...]:
     """As `_curve`."""
-    rows = [_ALIGNED(item) for item in items]
-    types = {type(figures) for row in rows for figures in row[1:]}
-    if types <= {dict} and all(len(item) == len(row) for item, row in zip(items, rows, strict=True)):
-        numbers = [own for _, cosine, ratio in rows for own in (*cosine.values(), *ratio.values())]
-        if {type(row[0]) for row in rows} <= {int} and set(map(type, numbers)) <= {float, type(None)}:
-            return tuple(Alignment(*row) for row in rows)
+    if not items:
+        return ()
+    epochs, cosines, ratios = zip(*map(_ALIGNED, items), strict=True)
+    figures = (*cosines, *ratios)
+    if set(map(type, figures)) <= {dict} and set(map(len, items)) <= {3} and set(map(type, epochs)) <= {int}:
+        numbers = itertools.chain.from_iterable(map(dict.values, figures))
+        if set(map(type, numbers)) <= {float, type(None)}:
+            return tuple(_filled(Alignment, item) for item in items)
     aligned = tuple(Alignment(**item) for item in items)
     for own in aligned:
         check_types(own)

@@ -95,7 +95,10 @@ def _hash(data: Mapping[str, Any]) -> str:
 
 def canonical_json(data: Any) -> str:
     """One spelling per value: sorted keys, no spaces, no NaN."""
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _CANONICAL.encode(data)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def parse_label(label: str) -> tuple[str, dict[str, Any]]:

@@ -63,19 +63,28 @@ class Store:
         return self.folder.joinpath(*(_safe(part) for part in parts))
 
     def put(self, record: Record, predictions: Mapping[str, Any] | None = None) -> Path:
-        """Writes a record, atomically; one that it replaces is moved to `superseded`.
+        """Writes a record, atomically; one that it replaces is kept in `superseded`.
 
+        All that is new is on the disk before the old is touched, so that a disk that fills up leaves the old.
         predictions: arrays of test predictions, stored beside it as a compressed npz."""
         path = self.path(record)
-        with _explained(path):
-            self._retire(path)
+        beside = path.with_suffix(".npz")
+        with _explained(path), contextlib.ExitStack() as written:
+            names = []
             if predictions:
                 import numpy as np
 
-                with replacing(path.with_suffix(".npz")) as file:
+                with _whole(beside, written) as (file, temporary):
                     np.savez_compressed(file, **predictions)
-            with replacing(path) as file:
+                names.append((temporary, beside))
+            with _whole(path, written) as (file, temporary):
                 file.write(to_json(record).encode(errors="replace"))  # a reason may hold any bytes
+            names.append((temporary, path))
+            old = self._keep(path)
+            for temporary, name in names:
+                os.replace(temporary, name)
+            for left in old - {name for _, name in names}:
+                left.unlink()
         return path
 
     def get(self, spec: Spec) -> Run | None:
@@ -158,17 +167,23 @@ class Store:
     def records(self) -> Iterator[Record]:
         return (read(path) for path in self.paths())
 
-    def _retire(self, path: Path) -> None:
+    def _keep(self, path: Path) -> set[Path]:
+        """Keeps a record and what lies beside it in `superseded`, where they are; returns what that is."""
         if not path.exists():
-            return
+            return set()
         attic = self.folder / SUPERSEDED / path.relative_to(self.folder).parent
         attic.mkdir(parents=True, exist_ok=True)
         number = next(n for n in count() if not (attic / f"{path.stem}.{n}.json").exists())
         # Notes that other code replays the old result say nothing about the new one.
         notes = path.parent.glob(f"{path.stem}.same-*.json")
-        for old in (*notes, path.with_suffix(".npz"), path):
-            if old.exists():
-                os.replace(old, attic / old.name.replace(path.stem, f"{path.stem}.{number}", 1))
+        found = [old for old in (*notes, path.with_suffix(".npz"), path) if old.exists()]
+        with contextlib.ExitStack() as undo:
+            for old in found:
+                kept = attic / old.name.replace(path.stem, f"{path.stem}.{number}", 1)
+                undo.callback(kept.unlink, missing_ok=True)
+                _double(old, kept)
+            undo.pop_all()
+        return set(found)
 
 
 RECORD = re.compile(
@@ -235,16 +250,35 @@ def _explained(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Any]:
     """A file that appears under its name only when it is whole and on the disk."""
+    with contextlib.ExitStack() as written:
+        with _whole(path, written) as (file, temporary):
+            yield file
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _whole(path: Path, written: contextlib.ExitStack) -> Iterator[tuple[Any, str]]:
+    """A file beside `path`, whole and on the disk afterwards, for the caller to give its name. It goes with
+    `written` if it has not got it by then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    written.callback(_discard, temporary)
+    with os.fdopen(descriptor, "wb") as file:
+        yield file, temporary
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).chmod(0o644)
+
+
+def _discard(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+
+
+def _double(old: Path, new: Path) -> None:
+    """The same file under a second name; a copy where the file system has no links."""
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        os.link(old, new)
+    except OSError:
+        with replacing(new) as file:
+            file.write(old.read_bytes())

@@ -16,11 +16,15 @@ from torch import Tensor
 from creditbench.suite.batches import Batches
 from creditbench.suite.evaluate import Scores, score, with_statistics
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
+from creditbench.suite.losses import loss
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.record import Alignment, Point, Run, Status
 from creditbench.suite.snapshot import restore, snapshot
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.types import Batch, Block, LearningRule, Splits, Task, Tensors
+
+EXPLODED = 1000.0  # times the loss of not having learnt anything; see _exploded
+GAINED = 0.1  # of chance's error that is gone where a rule has learnt something, as for stability
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ def train(
     """Trains seeds together; `specs` differ in seed and learning rate only.
 
     The test split is scored once, at the end; with test=False (tuning) never. A seed whose weights
-    stop being finite ends as diverged while the others go on. Raises CreditbenchError for a rule that
+    stop being finite ends as diverged while the others go on, and so does one whose loss has exploded at the
+    end. Raises CreditbenchError for a rule that
     yields what it must not. What `checkpoint` holds is gone on from, to the same result.
     """
     model, batches = learner(cell, specs)
@@ -152,6 +157,8 @@ def train(
             }
             checkpoint.save(functools.partial(_everything, model, batches, course))
     digests = digests or _first_steps(model, digest, cell)
+    for place, words in _exploded(validation, cell, specs).items():
+        ended.setdefault(place, ("diverged", words))
     scores = _score(model, cell, "test") if test and len(ended) < len(specs) else None
     tops = best.scored(lambda model: _score(model, cell, "test")) if scores is not None else None
     trained = []
@@ -181,6 +188,34 @@ def train(
             }
         trained.append(Trained(run, predictions))
     return trained
+
+
+def _exploded(last: Scores, cell: Cell, specs: Sequence[Spec]) -> dict[int, str]:
+    """Seeds of which the loss has exploded though it is finite, by position, with the figures.
+
+    A loss alone says little: a rule may score by numbers of any size, and be right with them. So three things
+    have to hold after the last epoch: the loss is `EXPLODED` times that of outputs that are all alike; it is
+    as many times that of this very network before its first step; and of the error that always naming the
+    most frequent class makes hardly any is gone. The last alone is a rule that has not learnt."""
+    targets, classes = cell.splits.validation.targets.cpu(), cell.task.classes
+    frequent = targets.bincount(minlength=classes).max().item() / len(targets)
+    alike = loss(cell.task.loss).value(torch.zeros(1, len(targets), classes), targets[None]).item()
+    losses, scores = last.loss.tolist(), last.score.tolist()
+    suspects = [
+        place
+        for place, (own, score) in enumerate(zip(losses, scores, strict=True))
+        if EXPLODED * alike < own < math.inf and 1 - score > (1 - GAINED) * (1 - frequent)
+    ]
+    if not suspects:
+        return {}
+    before = _score(learner(cell, specs)[0], cell, "validation").loss.tolist()
+    return {
+        place: f"validation loss of {losses[place]:.3g} after epoch {specs[0].epochs},"
+        f" {losses[place] / before[place]:.3g} times that of the untrained network,"
+        f" with {100 * scores[place]:.1f} % right, which is chance"
+        for place in suspects
+        if losses[place] > EXPLODED * before[place]
+    }
 
 
 def _everything(model: Learner, batches: Batches, course: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from creditbench.suite.provenance import digest, provenance
 from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.train import Cell, Progress, Trained, replay, train
+from creditbench.suite.tuning.tried import Trial, Tried
 from creditbench.suite.types import Splits
 
 # Of a replayed digest. Another number of threads alone can move it by hundredths, since Adam turns rounding
@@ -28,16 +29,20 @@ from creditbench.suite.types import Splits
 TOLERANCE = 0.03
 
 
+Work = Literal["train", "cost", "trial"]
+
+
 @dataclass(frozen=True)
 class Group:
-    """Seeds of one cell to be trained together, or its cost to be measured.
+    """Seeds of one cell to be trained together, its cost to be measured, or settings to be tried.
 
     previous: digests of stored runs by key, made by other code; a seed whose first steps come out
     the same is not trained again.
     checkpoints: a folder for what a long training goes on from when it is cut short; None: it keeps none.
-    company: how many other groups may run beside it on the same machine: times are then not comparable."""
+    company: how many other groups may run beside it on the same machine: times are then not comparable.
+    floors: validation scores by epoch below which a trial is stopped; empty: it is never."""
 
-    work: Literal["train", "cost"]
+    work: Work
     specs: tuple[Spec, ...]
     origin: Origin
     device: str
@@ -47,6 +52,7 @@ class Group:
     tuning: Mapping[str, Any] = field(default_factory=dict)  # what choosing the settings cost
     checkpoints: str | None = None
     company: int = 0
+    floors: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,11 +71,27 @@ class Unmeasured:
     reason: str
 
 
-Outcome = Trained | Revalidated | Cost | Unmeasured
+Outcome = Trained | Revalidated | Cost | Unmeasured | Trial
 
 
 def spec_of(outcome: Outcome) -> Spec:
     return outcome.run.spec if isinstance(outcome, Trained) else outcome.spec
+
+
+def lacks_memory(outcome: Outcome) -> bool:
+    """Whether a run or a trial ended for want of memory."""
+    found = outcome.run if isinstance(outcome, Trained) else outcome
+    found = found.tried if isinstance(found, Trial) else found
+    return isinstance(found, Run | Tried) and found.status == "out-of-memory"
+
+
+def with_words(outcome: Outcome, words: str) -> Outcome:
+    """The outcome of a run or a trial with more words behind its reason."""
+    if isinstance(outcome, Trained):
+        return replace(outcome, run=replace(outcome.run, reason=f"{outcome.run.reason} {words}"))
+    if isinstance(outcome, Trial):
+        return replace(outcome, tried=replace(outcome.tried, reason=f"{outcome.tried.reason} {words}"))
+    return outcome
 
 
 def perform(
@@ -80,6 +102,13 @@ def perform(
     say: told, in a sentence, what a person should know and no record holds."""
     specs = list(group.specs)  # those without an outcome so far
     try:
+        if group.work == "trial":
+            from creditbench.suite.tuning.trial import try_out  # it assembles groups with what is here
+
+            for spec, tried in zip(group.specs, try_out(group, progress), strict=True):
+                specs.remove(spec)
+                yield Trial(spec, tried)
+            return
         cell, data = assemble(group)
         if group.work == "cost":
             cost = measure(cell, group.specs[0])
@@ -168,7 +197,11 @@ def assemble(
 
 
 def ended(group: Group, specs: Sequence[Spec], status: Status, reason: str) -> Iterator[Outcome]:
-    """The outcomes of seeds, or of a cost, that came to nothing."""
+    """The outcomes of seeds, of a cost, or of trials that came to nothing."""
+    if group.work == "trial":
+        for spec in specs:
+            yield Trial(spec, Tried.without(status, reason))
+        return
     if group.work == "cost":
         yield Unmeasured(group.specs[0], reason)
         return

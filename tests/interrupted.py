@@ -76,6 +76,7 @@ class Devours(LastLayer):
 
     name: ClassVar[str] = "devours"
     source: ClassVar[str] = "test"
+    search: ClassVar = {"greedy": (False, True)}
     greedy: bool = False
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:

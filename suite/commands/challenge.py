@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from creditbench.suite.commands.options import add_device
+from creditbench.suite.commands.options import add_device, add_execution, execution_of
 
 if TYPE_CHECKING:
     import torch
 
     from creditbench.suite.challenge import Challenge
     from creditbench.suite.commands import Commands
+    from creditbench.suite.executors import Executor
 
 FOLDER = "creditbench-challenge"
 
@@ -51,16 +52,21 @@ def add(commands: Commands) -> None:
     )
     challenge.add_argument("--estimate", action="store_true", help="say how long it will take, and stop")
     add_device(challenge)
+    add_execution(challenge, shards=False)
     challenge.set_defaults(command=_challenge)
 
 
 def _challenge(arguments: argparse.Namespace) -> int:
     from creditbench.suite.challenge import borrow, challenge, estimate
+    from creditbench.suite.display import Display
     from creditbench.suite.driver import choose_device, run_cells
+    from creditbench.suite.executors import choose, device_for
     from creditbench.suite.store import Store
     from creditbench.suite.tuning.tune import tune
 
-    device = choose_device(arguments.device)
+    execution = execution_of(arguments)
+    device = device_for(execution, arguments.device)
+    executor = choose(execution, device)
     asked = challenge(
         arguments.rule,
         [name.strip() for name in arguments.against.split(",") if name.strip()],
@@ -77,18 +83,18 @@ def _challenge(arguments: argparse.Namespace) -> int:
             f"Borrowed {found} reference runs, {valid} of them made by this code. The first steps of the"
             " others are replayed, and what comes out otherwise is run again."
         )
-    for sentence in estimate(asked, device).sentences():
+    here = device if device.type == "cpu" else choose_device("auto")  # a cluster's GPUs may not be
+    for sentence in estimate(asked, here).sentences():
         _say(sentence)
     if arguments.estimate:
         return 0
-    for line in tune(asked.to_tune(), asked.trials, asked.recipes, arguments.device):
-        _say(line)
-    from creditbench.suite.display import Display
-
     with Display() as display:
-        summary = run_cells(asked.cells(), Store(asked.folder), device, display)
+        for line in tune(asked.to_tune(), asked.trials, asked.recipes, device, executor, display):
+            display.complained(line)
+    with Display() as display:
+        summary = run_cells(asked.cells(), Store(asked.folder), device, display, executor)
     _show(asked, summary.keys)
-    print(f"\n{_stability(asked, device)}")
+    print(f"\n{_stability(asked, device, executor)}")
     print(f"\nRecords: {asked.folder}\nRecipes and studies: {asked.recipes}")
     for sentence in summary.sentences():
         print(f"creditbench: {sentence}", file=sys.stderr)
@@ -108,9 +114,10 @@ def _show(asked: Challenge, keys: list[str]) -> None:
     print(f"\nLeaderboard: {page}\nFigure: {figure}")
 
 
-def _stability(asked: Challenge, device: torch.device) -> str:
+def _stability(asked: Challenge, device: torch.device, executor: Executor) -> str:
     """The grid in words; made once for this code and these choices."""
     from creditbench.suite.challenge import stability_cell, stability_path
+    from creditbench.suite.display import Display
     from creditbench.suite.store import replacing
     from creditbench.suite.tuning.stability import stability
 
@@ -118,7 +125,10 @@ def _stability(asked: Challenge, device: torch.device) -> str:
     if path.exists():
         return str(json.loads(path.read_text(encoding="utf-8"))["text"])
     task = stability_cell(asked).origin.task
-    found = stability(asked.rule, task, device=device.type, recipes=asked.recipes, said=_say)
+    with Display() as display:
+        found = stability(
+            asked.rule, task, device=device, recipes=asked.recipes, executor=executor, watch=display
+        )
     with replacing(path) as file:
         words = json.dumps(found.as_data() | {"text": found.text()}, indent=1, allow_nan=False)
         file.write(words.encode())

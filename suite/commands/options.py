@@ -24,8 +24,8 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
 
 
-def add_execution(parser: argparse.ArgumentParser) -> None:
-    """Where and how much at once; see docs/cluster.md."""
+def add_execution(parser: argparse.ArgumentParser, shards: bool = True) -> None:
+    """Where and how much at once; see docs/cluster.md. shards: whether what is done can be dealt out."""
     options = parser.add_argument_group("where it is carried out (docs/cluster.md)")
     options.add_argument(
         "--executor",
@@ -38,7 +38,8 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--time-limit", metavar="TIME", help="for each run: 90s, 30m, 2h")
     options.add_argument("--cpus", type=float, metavar="X", help="cores asked of Ray for each run")
     options.add_argument("--gpus", type=float, metavar="X", help="GPUs asked of Ray for each run: 1, 0.25")
-    options.add_argument("--shard", metavar="K/N", help="only the K-th of N parts of the suite")
+    if shards:
+        options.add_argument("--shard", metavar="K/N", help="only the K-th of N parts of the suite")
 
 
 def execution_of(arguments: argparse.Namespace) -> Execution:
@@ -49,5 +50,5 @@ def execution_of(arguments: argparse.Namespace) -> Execution:
         arguments.time_limit,
         arguments.cpus,
         arguments.gpus,
-        arguments.shard,
+        getattr(arguments, "shard", None),
     )

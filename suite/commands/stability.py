@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from creditbench.suite.commands.options import add_device
+from creditbench.suite.commands.options import add_device, add_execution, execution_of
 
 if TYPE_CHECKING:
     from creditbench.suite.commands import Commands
@@ -26,22 +26,29 @@ def add(commands: Commands) -> None:
     stability.add_argument("--seeds", type=_count, default=3, metavar="N", help="default 3")
     stability.add_argument("--json", action="store_true", help="every point of the grid")
     add_device(stability)
+    add_execution(stability, shards=False)
     stability.set_defaults(command=_stability)
 
 
 def _stability(arguments: argparse.Namespace) -> int:
-    from creditbench.suite.driver import choose_device
+    from creditbench.suite.display import Display
+    from creditbench.suite.executors import choose, device_for
     from creditbench.suite.tuning.stability import stability
 
-    found = stability(
-        arguments.rule,
-        arguments.task,
-        arguments.network,
-        arguments.depths,
-        arguments.rates,
-        arguments.seeds,
-        choose_device(arguments.device).type,
-    )
+    execution = execution_of(arguments)
+    device = device_for(execution, arguments.device)
+    with Display() as display:
+        found = stability(
+            arguments.rule,
+            arguments.task,
+            arguments.network,
+            arguments.depths,
+            arguments.rates,
+            arguments.seeds,
+            device,
+            executor=choose(execution, device),
+            watch=display,
+        )
     print(json.dumps(found.as_data(), indent=1, allow_nan=False) if arguments.json else found.text())
     return 0 if found.share is not None else 1
 

@@ -47,8 +47,9 @@ class Processes:
     def __call__(self, groups: Sequence[Group], watch: Watch) -> Outcomes:
         if groups:
             start_server()
-        jobs = min(self.jobs, sum(group.work == "train" for group in groups))
-        training = [replace(group, company=jobs - 1) for group in groups if group.work == "train"]
+        training = [group for group in groups if group.work != "cost"]
+        company = min(self.jobs, len(training)) - 1
+        training = [replace(group, company=company) for group in training]
         costs = [group for group in groups if group.work == "cost"]
         yield from share(training, self.jobs, self.threads, self.limits, watch, self._environment)
         yield from share(costs, 1, self.all_threads, self.limits, watch, self._environment)

@@ -81,7 +81,7 @@ class Ray:
                 everything = [replace(group, company=company) for group in groups]
                 yield from self._share(everything, self.jobs, self.cpus, watch)
                 return
-            training = [replace(group, company=company) for group in groups if group.work == "train"]
+            training = [replace(group, company=company) for group in groups if group.work != "cost"]
             yield from self._share(training, self.jobs, self.cpus, watch)
             costs = [group for group in groups if group.work == "cost"]
             yield from self._share(costs, 1, cores(), watch)

@@ -19,8 +19,7 @@ from creditbench.suite.executors import Limits, Watch, child, format_bytes, form
 from creditbench.suite.executors.travel import packed
 from creditbench.suite.record import Status
 from creditbench.suite.specification import Spec
-from creditbench.suite.train import Trained
-from creditbench.suite.work import Group, Outcome, ended, spec_of
+from creditbench.suite.work import Group, Outcome, ended, lacks_memory, spec_of, with_words
 
 RETRIES = 2  # after a process was killed from outside
 # What others send, or the system where memory runs out. A process that breaks by itself (SIGSEGV, SIGABRT)
@@ -142,15 +141,12 @@ class Child:
     def _outcome(self, outcome: Outcome) -> Iterator[Outcome]:
         if spec_of(outcome) in self.left:
             self.left.remove(spec_of(outcome))
-        if isinstance(outcome, Trained):
-            run = outcome.run
-            if run.status == "out-of-memory":
-                if len(self.group.specs) > 1:
-                    self.apart.append(run.spec)
-                    return
-                if self.limits.memory is not None:
-                    ceiling = f"{run.reason} (its ceiling was {format_bytes(self.limits.memory)})"
-                    outcome = replace(outcome, run=replace(run, reason=ceiling))
+        if lacks_memory(outcome):
+            if len(self.group.specs) > 1:
+                self.apart.append(spec_of(outcome))
+                return
+            if self.limits.memory is not None:
+                outcome = with_words(outcome, f"(its ceiling was {format_bytes(self.limits.memory)})")
         yield outcome
 
     def _died(self) -> Iterator[Outcome]:

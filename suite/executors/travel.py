@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from dataclasses import dataclass, replace
 
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.plan import Origin
+from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.types import LearningRule
 from creditbench.suite.work import Group
 
@@ -38,5 +40,7 @@ def packed(group: Group) -> Parcel:
 def unpacked(parcel: Parcel) -> Group:
     if parcel.rule is None:
         return parcel.group
-    rule: type[LearningRule] = registry.load_class(*parcel.rule)
+    # Where settings are chosen a rule's file is imported under the seal, in every process.
+    with sealed_test_data() if parcel.group.work == "trial" else contextlib.nullcontext():
+        rule: type[LearningRule] = registry.load_class(*parcel.rule)
     return replace(parcel.group, origin=replace(parcel.group.origin, rule=rule))

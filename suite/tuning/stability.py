@@ -8,8 +8,9 @@ frequent class. Nothing is chosen here, and test data stays under seal. Scores a
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ import torch
 
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
-from creditbench.suite.driver import seeds_at_once
+from creditbench.suite.driver import SilentObserver, code_of, seeds_at_once
+from creditbench.suite.executors import Executor, Watch
+from creditbench.suite.executors.inline import Inline
 from creditbench.suite.plan import Label, Part, Planned, Suite, load_rule, load_task, plan
+from creditbench.suite.specification import Spec
 from creditbench.suite.tuning.space import declared, rounded
-from creditbench.suite.tuning.trial import Tried, learning_splits, try_out
+from creditbench.suite.tuning.trial import learning_splits
+from creditbench.suite.tuning.tried import Trial, Tried
 from creditbench.suite.tuning.tune import SEED
 from creditbench.suite.work import Group
 
+CPU = torch.device("cpu")
 FLOOR = "last-layer"
 GAIN = 0.1  # of the error that has to be gone
 STEPS, SAMPLES = 450, 20_000  # of training: at least these steps, in whole epochs of at most these samples
@@ -125,57 +131,68 @@ def stability(
     depths: Sequence[int] = DEPTHS,
     rates: int = RATES,
     seeds: int = SEEDS,
-    device: str = "cpu",
+    device: torch.device = CPU,
     recipes: Path | None = None,
-    said: Callable[[str], None] = lambda sentence: None,
+    executor: Executor | None = None,
+    watch: Watch | None = None,
 ) -> Stability:
     """The grid of a rule, with the choices of its recipe; learning rates spread over its declared range.
 
-    said: told about every depth when it is done."""
+    executor: carries its trainings as it carries trials."""
     part = Part(tasks=(task,), networks=(network,), rules=(rule,))
-    splits = learning_splits(task, torch.device(device))
+    splits = learning_splits(task, CPU)
     counts = splits.validation.targets.bincount(minlength=load_task(task).classes)
     samples = min(SAMPLES, len(splits.train))
     per_epoch = Batches(load_task(task), splits.train, [SEED], part.batch_size, samples).per_epoch
     part = replace(part, epochs=math.ceil(STEPS / per_epoch), train_samples=samples)
-    points: list[GridPoint] = []
+    asked: list[tuple[int, list[Spec], list[Spec]]] = []  # depth, the rule's part of it, the last layer's
+    groups: dict[tuple[str, ...], Group] = {}  # by what is trained, since the rule may be the last layer
     for depth in depths:
-        own = replace(part, networks=(f"{network}:depth={depth}",))
-        floors = _trained(replace(own, rules=(FLOOR,)), rates, seeds, device, None)
-        best = {
-            seed: max(tried.validation_score or 0.0 for _, s, tried in floors if s == seed)
-            for seed in {s for _, s, _ in floors}
-        }
-        points += [
-            GridPoint(
-                depth, rate, seed, tried.status, tried.reason, tried.validation_score, best[seed]
+        at = replace(part, networks=(f"{network}:depth={depth}",))
+        own, makers = _grid(at, rates, seeds, device, recipes)
+        floor, others = _grid(replace(at, rules=(FLOOR,)), rates, seeds, device, None)
+        asked.append((depth, own, floor))
+        groups |= {tuple(spec.key for spec in group.specs): group for group in (*makers, *others)}
+    found: dict[str, Tried] = {}
+    with contextlib.closing(
+        (executor or Inline())([*groups.values()], watch or SilentObserver())
+    ) as outcomes:
+        for _, outcome in outcomes:
+            assert isinstance(outcome, Trial)
+            found[outcome.spec.key] = outcome.tried
+    points: list[GridPoint] = []
+    for depth, own, floor in asked:
+        best = {spec.seed: 0.0 for spec in floor}
+        for spec in floor:
+            best[spec.seed] = max(best[spec.seed], found[spec.key].validation_score or 0.0)
+        for spec in own:
+            tried = found[spec.key]
+            status, reason, score = tried.status, tried.reason, tried.validation_score
+            points.append(
+                GridPoint(depth, spec.learning_rate, spec.seed, status, reason, score, best[spec.seed])
             )
-            for rate, seed, tried in _trained(own, rates, seeds, device, recipes)
-        ]  # fmt: skip
-        said(f"depth {depth} done")
     return Stability(
         load_rule(rule).name, task, network, part.epochs, samples,
         counts.max().item() / counts.sum().item(), tuple(points),
     )  # fmt: skip
 
 
-def _trained(
-    part: Part, rates: int, seeds: int, device: str, recipes: Path | None
-) -> list[tuple[float | None, int, Tried]]:
-    """(learning rate, seed, result) of one depth's part of the grid; as many ride together as pays."""
+def _grid(
+    part: Part, rates: int, seeds: int, device: torch.device, recipes: Path | None
+) -> tuple[list[Spec], list[Group]]:
+    """One depth's part of the grid, and the groups that train it; as many ride together as pays."""
     (cell,) = plan(Suite("grid", "", (part,)), own_recipes=recipes)
-    first = cell.specs[0]
+    first, code = cell.specs[0], code_of(cell.origin, "train")
     specs = [
         replace(first, learning_rate=rate, seed=SEED + seed)
         for rate in _rates(cell, rates)
         for seed in range(seeds)
     ]
-    size, found = seeds_at_once(cell, torch.device(device)), []
-    for start in range(0, len(specs), size):
-        group = Group("train", tuple(specs[start : start + size]), cell.origin, device, "")
-        for spec, tried in zip(group.specs, try_out(group), strict=True):
-            found.append((spec.learning_rate, spec.seed, tried))
-    return found
+    size = seeds_at_once(cell, device)
+    return specs, [
+        Group("trial", tuple(specs[start : start + size]), cell.origin, device.type, code)
+        for start in range(0, len(specs), size)
+    ]
 
 
 def _rates(cell: Planned, count: int) -> list[float | None]:

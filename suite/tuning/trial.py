@@ -4,68 +4,52 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
-from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 
 from creditbench.suite.counting.operations import count_operations
-from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.plan import load_task
-from creditbench.suite.record import Run, Status
+from creditbench.suite.record import Run
 from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.specification import Spec
-from creditbench.suite.train import Cell, learner, train
+from creditbench.suite.train import Cell, Progress, learner, train
+from creditbench.suite.tuning.tried import PRUNED, Tried
 from creditbench.suite.types import Split, Splits
-from creditbench.suite.work import Group, Skip, assemble
+from creditbench.suite.work import Group, assemble
 
 
-@dataclass(frozen=True)
-class Tried:
-    """What became of one trial. There is no place here for a test score, so none can be chosen by."""
-
-    status: Status
-    reason: str | None
-    validation_score: float | None  # after the last epoch
-    validation_loss: float | None
-    higher_is_better: bool
-    seconds: float | None  # [s], its share of what its group took, scoring included
-    macs: float | None  # of its training steps
-    macs_complete: bool  # False: some operators have no formula, so the count is a lower bound
-
-    @property
-    def merit(self) -> tuple[float, float]:
-        """What is maximised: the score, and among equals the lower loss."""
-        if self.status != "ok" or self.validation_score is None:
-            return (-math.inf, 0.0)
-        sign = 1 if self.higher_is_better else -1
-        return (
-            sign * self.validation_score,
-            -(math.inf if self.validation_loss is None else self.validation_loss),
-        )
-
-
-def try_out(group: Group) -> list[Tried]:
+def try_out(group: Group, progress: Progress | None = None) -> list[Tried]:
     """Trains the settings of a group together, under the seal; one result per specification, in order.
 
-    What goes wrong ends as a trial that says so; only a misspelt study (a missing task, a rule that
-    cannot be imported) raises."""
+    Where the group has floors, its one setting is stopped after the epoch in which it lies below. Raises
+    whatever goes wrong: `work.perform` makes it a trial that says so."""
     learning_splits(group.origin.task, torch.device(group.device))  # reading has to pass the test split by
-    steps, started = _Steps(), time.perf_counter()
+    started = time.perf_counter()
     with sealed_test_data():
+        cell, _ = assemble(group, lambda task, device: (learning_splits(task, device), ""))
+        steps = _Steps(progress, group.floors, 1 if cell.task.higher_is_better else -1)
+        runs: list[Run] | None = None
         try:
-            cell, _ = assemble(group, lambda task, device: (learning_splits(task, device), ""))
             runs = [trained.run for trained in train(cell, group.specs, steps, test=False)]
-            macs, complete = _macs_per_step(cell, group.specs[0])
-        except Skip as skip:
-            return [_without("skipped", str(skip))] * len(group.specs)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            return [_without("out-of-memory", str(error) or "no memory left")] * len(group.specs)
-        except Exception as error:
-            return [_without("failed", _said(error))] * len(group.specs)
+        except _Stopped:
+            assert len(group.specs) == 1, "trials that are pruned train one by one"
+        macs, complete = _macs_per_step(cell, group.specs[0])
     seconds = (time.perf_counter() - started) / len(group.specs)
-    return [_tried(run, seconds, macs * steps.done, complete) for run in runs]
+    cost = (cell.task.higher_is_better, seconds, macs * steps.done, complete, group.company)
+    if runs is None:
+        return [Tried(PRUNED, steps.words, None, None, *cost, tuple(steps.course))]
+    return [
+        Tried(
+            run.status,
+            run.reason,
+            run.validation_score,
+            run.curve[-1].validation_loss if run.curve else None,
+            *cost,
+            tuple(point.validation_score or 0.0 for point in run.curve),
+        )
+        for run in runs
+    ]
 
 
 @lru_cache(maxsize=2)
@@ -74,24 +58,6 @@ def learning_splits(task: str, device: torch.device) -> Splits:
     splits = load_task(task).read()
     nothing = Split(splits.train.inputs[:0].clone(), splits.train.targets[:0].clone())
     return Splits(splits.train.to(device), splits.validation.to(device), nothing.to(device))
-
-
-def _tried(run: Run, seconds: float, macs: float, complete: bool) -> Tried:
-    loss = run.curve[-1].validation_loss if run.curve else None
-    return Tried(
-        run.status, run.reason, run.validation_score, loss, run.higher_is_better, seconds, macs, complete
-    )
-
-
-def _without(status: Status, reason: str) -> Tried:
-    return Tried(status, reason, None, None, True, None, None, True)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, CreditbenchError):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({frame.filename.rpartition('/')[2]}, line {frame.lineno})"
 
 
 def _macs_per_step(cell: Cell, spec: Spec) -> tuple[float, bool]:
@@ -103,11 +69,28 @@ def _macs_per_step(cell: Cell, spec: Spec) -> tuple[float, bool]:
     return float(counted.macs), not counted.unknown
 
 
-class _Steps:
-    """Told by `train` how far it is."""
+class _Stopped(Exception):
+    """A trial is below its floor."""
 
-    def __init__(self) -> None:
-        self.done = 0
+
+class _Steps:
+    """Told by `train` how far it is; passes it on, and stops what lies below the floor of an epoch.
+
+    As in Optuna's median pruner it is the best score so far that counts."""
+
+    def __init__(self, progress: Progress | None, floors: tuple[float, ...], sign: int) -> None:
+        self.progress, self.floors, self.sign = progress, floors, sign
+        self.done, self.course, self.words = 0, list[float](), ""
 
     def __call__(self, steps: int, of: int, validation_score: float | None) -> None:
         self.done = steps
+        if self.progress is not None:
+            self.progress(steps, of, validation_score)
+        if validation_score is None:
+            return
+        self.course.append(validation_score)
+        epoch, best = len(self.course), max(self.sign * score for score in self.course)
+        floor = self.floors[epoch - 1] if epoch <= len(self.floors) else -math.inf
+        if best < self.sign * floor:
+            self.words = f"stopped after epoch {epoch}: its best score was below the median of {floor:.5f}"
+            raise _Stopped

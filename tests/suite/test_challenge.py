@@ -11,7 +11,7 @@ from creditbench.suite.challenge import Estimate, Pace, challenge, shipped
 from creditbench.suite.cli import main
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.tuning import stability as grid
-from creditbench.suite.tuning import tune as tuning
+from creditbench.suite.tuning import trial
 
 RULE = '''
 from dataclasses import dataclass
@@ -92,8 +92,7 @@ def test_an_afternoon_with_ones_own_rule(
     def nothing_is_left(*_: object) -> None:
         raise AssertionError("a trial was made again")
 
-    monkeypatch.setattr(tuning, "try_out", nothing_is_left)
-    monkeypatch.setattr(grid, "try_out", nothing_is_left)
+    monkeypatch.setattr(trial, "try_out", nothing_is_left)
     assert main(WORDS) == 0
     again = capsys.readouterr()
     assert "All is there" in again.err

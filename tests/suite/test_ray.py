@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import tomllib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from interrupted import FOLDER, Devours, LastLayer, Pauses, label, paused
 from creditbench.suite.api import execute
 from creditbench.suite.driver import SilentObserver
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.executors import Execution
+from creditbench.suite.executors import Execution, choose
 from creditbench.suite.executors.ray import the_library
+from creditbench.suite.plan import Part, Suite
 from creditbench.suite.record import Cost, Run
 from creditbench.suite.store import Store
+from creditbench.suite.tuning.tune import tune
+from tools import CPU
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,30 +100,33 @@ def test_a_local_cluster_gives_what_inline_gives_and_measures_costs_alone(ray: A
     assert [cost.alone for cost in stored(folder / "ray", Cost).values()] == [True, True]
 
 
-def test_a_worker_that_is_killed_mid_run_costs_a_retry_and_no_record(cluster: Any, folder: Path) -> None:
-    """Not the process of the group, but Ray's worker above it."""
-    lost: list[int] = []
+@pytest.fixture
+def lost(folder: Path) -> Iterator[list[int]]:
+    """Kills, once, the Ray worker over `Pauses`: not the process of the group, but the one above it."""
+    killed: list[int] = []
+
+    def parent(process: int) -> int:
+        status = Path(f"/proc/{process}/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in status if line.startswith("PPid")))
 
     def kill() -> None:
-        child = paused(folder)
-        (word,) = [
-            line.split()[1]
-            for line in Path(f"/proc/{child}/status").read_text().splitlines()
-            if line.startswith("PPid")
-        ]
-        server = int(word)  # the fork server, whose parent is the worker
-        status = Path(f"/proc/{server}/status").read_text().splitlines()
-        worker = int(next(line.split()[1] for line in status if line.startswith("PPid")))
-        lost.append(worker)
+        worker = parent(parent(paused(folder)))  # between them is the fork server
+        killed.append(worker)
         os.kill(worker, signal.SIGKILL)
         (folder / "go").touch()
 
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
+    yield killed
+    thread.join(60)
+
+
+def test_a_worker_that_is_killed_mid_run_costs_a_retry_and_no_record(
+    cluster: Any, folder: Path, lost: list[int]
+) -> None:
     rules = [label(Pauses), "last-layer", "bp", "dfa"]
     watch = Watch()
     summary = run(folder / "r", rules, Execution(f"ray:{cluster.address}", jobs=3), watch)
-    thread.join(60)
     assert len(lost) == 1
     assert watch.began.count("pauses") == 3  # once in vain, once to the end, and its cost
     assert not summary.failed
@@ -133,6 +140,28 @@ def test_a_worker_that_is_killed_mid_run_costs_a_retry_and_no_record(cluster: An
         key: result(one) for key, one in stored(folder / "inline", Run).items()
     }
     assert run(folder / "r", rules, Execution(f"ray:{cluster.address}")).trained == 0
+
+
+def test_trials_on_a_cluster_give_the_recipes_of_inline_though_a_worker_is_killed(
+    cluster: Any, folder: Path, lost: list[int]
+) -> None:
+    """Those that take too much memory end as such there too."""
+    rules = (label(Pauses), "last-layer", label(Devours))
+    asked = Suite("own", "", (Part(tasks=("digits",), rules=rules, epochs=2),))
+    execution = Execution(f"ray:{cluster.address}", jobs=3, memory="1G")
+    there = list(tune(asked, 4, folder / "there", CPU, choose(execution, CPU), Watch()))
+    assert len(lost) == 1
+    assert len(there) == 3
+    list(tune(replace(asked, parts=(replace(asked.parts[0], rules=rules[:2]),)), 4, folder / "inline", CPU))
+    for rule in ("pauses", "last-layer"):
+        here = tomllib.loads((folder / "inline" / f"{rule}.toml").read_text())["recipe"][0]["provenance"]
+        made = tomllib.loads((folder / "there" / f"{rule}.toml").read_text())["recipe"][0]["provenance"]
+        assert made["tried"] == here["tried"]
+        assert made["seconds_are"] == "of trials with up to 1 others beside them"
+    (devours,) = tomllib.loads((folder / "there" / "devours.toml").read_text())["recipe"]
+    scores = {own["greedy"]: own["validation_score"] for own in devours["provenance"]["tried"]}
+    assert scores[True] == "out-of-memory"
+    assert scores[False] > 0.1
 
 
 def test_limits_hold_on_a_cluster_too(ray: Any, folder: Path) -> None:

@@ -101,6 +101,100 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_partial_file(
     assert files(tmp_path) == []
 
 
+class Full:
+    """A disk that is full from the n-th time on that something is done."""
+
+    def __init__(self, name: str, after: int, patch: pytest.MonkeyPatch) -> None:
+        self.left, self.real = after, getattr(os, name)
+        patch.setattr(f"os.{name}", self)
+
+    def __call__(self, *words: Any, **more: Any) -> Any:
+        if self.left == 0:
+            raise OSError(28, "No space left on device")
+        self.left -= 1
+        return self.real(*words, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [
+        ("fsync", 0),  # while the new predictions are written
+        ("fsync", 1),  # while the new record is
+        ("mkdir", 0),  # when the old one's place is made
+        ("replace", 0),  # when the new predictions get their name
+    ],
+)
+def test_a_disk_that_fills_up_while_a_record_is_replaced_leaves_the_old_one_in_its_place(
+    name: str, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    path = store.put(run(0.8), {"last": np.array([8])})
+    store.revalidate(spec(), "a" * 12, 0.0)
+    before = {item: (tmp_path / item).read_bytes() for item in files(tmp_path)}
+    with monkeypatch.context() as patch:
+        Full(name, after, patch)
+        with pytest.raises(CreditbenchError, match="No space left on device"):
+            store.put(run(0.9), {"last": np.array([9])})
+    left = {item: (tmp_path / item).read_bytes() for item in files(tmp_path)}
+    assert {item: content for item, content in left.items() if "superseded" not in item} == before
+    assert store.get(spec()) == run(0.8)
+    assert store.is_valid(run(0.8), "a" * 12)
+    store.put(run(0.9), {"last": np.array([9])})  # there is room again
+    assert store.get(spec()) == run(0.9)
+    with np.load(path.with_suffix(".npz")) as arrays:
+        assert arrays["last"].tolist() == [9]
+    assert not list(path.parent.glob(".*"))
+
+
+def test_a_disk_that_fills_up_while_the_old_record_is_kept_leaves_no_part_of_it_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a file system without links, where the old files have to be copied."""
+    store = Store(tmp_path)
+    store.put(run(0.8), {"last": np.array([8])})
+    before = files(tmp_path)
+
+    def none(*_: Any, **__: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", none)
+    with monkeypatch.context() as patch:
+        Full("fsync", 3, patch)  # two new files and the old predictions; the old record has no room
+        with pytest.raises(CreditbenchError, match="No space left on device"):
+            store.put(run(0.9), {"last": np.array([9])})
+    assert files(tmp_path) == before
+    store.put(run(0.9), {"last": np.array([9])})
+    assert store.get(spec()) == run(0.9)
+    (old,) = (tmp_path / "superseded").rglob("*.json")
+    assert read(old) == run(0.8)
+
+
+def test_a_record_is_readable_at_every_moment_while_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever the machine dies, one of the two is in its place."""
+    store = Store(tmp_path)
+    store.put(run(0.8), {"last": np.array([8])})
+    seen: list[float] = []
+
+    def watched(name: str) -> None:
+        real = getattr(os, name)
+
+        def call(*words: Any, **more: Any) -> Any:
+            found = store.get(spec())
+            assert found is not None
+            seen.append(found.score or 0.0)
+            return real(*words, **more)
+
+        monkeypatch.setattr(f"os.{name}", call)
+
+    for name in ("fsync", "replace", "link", "unlink", "mkdir"):
+        watched(name)
+    store.put(run(0.9), {"last": np.array([9])})
+    assert seen == sorted(seen) != []
+    assert store.get(spec()) == run(0.9)
+
+
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file")

@@ -12,7 +12,7 @@ from creditbench.suite.evaluate import score, with_statistics
 from creditbench.suite.learner import deviation
 from creditbench.suite.measure import measure
 from creditbench.suite.plan import load_rule
-from creditbench.suite.record import from_json, to_json
+from creditbench.suite.record import Run, from_json, to_json
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import Cell, replay, train
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
@@ -89,7 +89,7 @@ def test_the_best_epoch_is_scored_with_its_own_weights() -> None:
         def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
             last = network.blocks[-1]
             if context.step >= 2 * context.steps // 3:
-                yield last, {"bias": torch.tensor([[-1e3, 0.0, 0.0]])}
+                yield last, {"bias": torch.tensor([[-1e1, 0.0, 0.0]])}
                 return None
             for block, update in load_rule("bp")().step(network, batch, state, context):
                 yield block, {k: 0.1 * u for k, u in update.items()}  # type: ignore[union-attr]
@@ -134,6 +134,67 @@ def test_a_seed_that_diverges_later_ends_so_and_the_others_go_on() -> None:
     assert [point.epoch for point in broken.run.curve] == [1]
     assert fine.run.status == "ok"
     assert fine.run.score is not None
+
+
+@dataclass(frozen=True)
+class Scores(LearningRule):
+    """The last layer alone, by numbers of any size; or it learns nothing and comes to favour one class."""
+
+    name: ClassVar[str] = "scores"
+    source: ClassVar[str] = "test"
+    own_step_size: ClassVar[bool] = True
+    learns: float = 0.0
+    by: float = 1.0  # inference multiplies outputs by it
+    favours: float = 0.0  # the first class by so much, from the first step on
+    spares: int = 0  # seeds that do not
+
+    def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
+        traces, last = network.forward(batch.inputs, context), network.blocks[-1]
+        error = context.loss.gradient(traces[-1].output, batch.targets)
+        update = {key: self.learns * own for key, own in last.update(traces[-1], error).items()}
+        if context.step == 0:
+            update["bias"][self.spares :, 0] -= self.favours
+        yield last, update
+
+    def predict(self, network: Network, inputs: torch.Tensor, state: State) -> torch.Tensor:
+        return self.by * network(inputs)
+
+
+def scoring(*numbers: int, **options: float) -> list[Run]:
+    return [trained.run for trained in train(cell(Scores(**options)), seeds(*numbers))]  # type: ignore[arg-type]
+
+
+def test_a_loss_that_has_exploded_is_a_divergence_that_says_its_figures() -> None:
+    (run,) = scoring(0, favours=1e5)
+    assert run.status == "diverged"
+    assert (run.score, run.validation_score) == (None, None)
+    loss = run.curve[-1].validation_loss or 0.0
+    assert loss == pytest.approx(2 / 3 * 1e5, rel=0.01)  # of three classes two are wrong, by so much
+    assert f"validation loss of {loss:.3g} after epoch 3, " in str(run.reason)
+    assert "times that of the untrained network, with 33.3 % right" in str(run.reason)
+
+
+def test_who_is_at_chance_has_not_diverged_and_neither_has_who_is_wrong_by_much() -> None:
+    (idle,), (stubborn,) = scoring(0), scoring(0, favours=100.0)
+    assert (idle.status, stubborn.status) == ("ok", "ok")
+    assert stubborn.score == pytest.approx(1 / 3)
+
+
+def test_scores_of_any_size_are_no_explosion() -> None:
+    (idle,), (right,) = scoring(0, by=1e6), scoring(0, learns=1e-6, by=1e6)
+    assert (idle.curve[-1].validation_loss or 0.0) > 1000 * math.log(3)  # and so it was before the first step
+    assert (idle.status, right.status) == ("ok", "ok")
+    (favoured,) = scoring(0, learns=0.3, by=1e9)  # errs by much, where it errs
+    assert (favoured.curve[-1].validation_loss or 0.0) > 1000 * math.log(3)
+    assert favoured.status == "ok"
+    assert (favoured.score or 0.0) > 0.8
+
+
+def test_a_seed_that_explodes_leaves_the_others_as_they_are() -> None:
+    careful, reckless = scoring(0, 1, learns=0.3, favours=1e5, spares=1)
+    (alone,) = scoring(0, learns=0.3)
+    assert (careful.status, reckless.status) == ("ok", "diverged")
+    assert (careful.score, careful.best_epoch) == (alone.score, alone.best_epoch)
 
 
 def test_test_data_is_scored_once_and_never_while_tuning(monkeypatch: pytest.MonkeyPatch) -> None:

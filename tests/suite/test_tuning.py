@@ -4,25 +4,31 @@ import itertools
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from creditbench.suite import recipes, registry
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.executors import Watch
+from creditbench.suite.executors.inline import Inline
 from creditbench.suite.plan import Origin, Part, Suite, load_rule, plan
 from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.specification import Spec
 from creditbench.suite.train import train
+from creditbench.suite.tuning.search import halton as points
 from creditbench.suite.tuning.space import Space, declared
-from creditbench.suite.tuning.study import points
-from creditbench.suite.tuning.trial import Tried, learning_splits, try_out
-from creditbench.suite.tuning.tune import SEED, asked, inline, tune
+from creditbench.suite.tuning.trial import learning_splits, try_out
+from creditbench.suite.tuning.tried import Tried
+from creditbench.suite.tuning.tune import SEED, asked, tune
 from creditbench.suite.types import Splits
 from creditbench.suite.work import Group, assemble, load_splits
+
+if TYPE_CHECKING:
+    from creditbench.suite.executors import Outcomes
 
 RATES = (2e-4, 2e-2)
 CPU = torch.device("cpu")
@@ -59,7 +65,23 @@ def group(rule: str = "last-layer", rates: Iterable[float] = (1e-3,), **changes:
         "train_samples": 256,
     } | changes  # fmt: skip
     specs = tuple(Spec(learning_rate=rate, **fields) for rate in rates)
-    return Group("train", specs, Origin("digits", "mlp", rule), "cpu", "")
+    return Group("trial", specs, Origin("digits", "mlp", rule), "cpu", "")
+
+
+class Counted:
+    """The inline executor, which counts its trials, and stops before one as if it were killed."""
+
+    alone = True
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.stop, self.done = stop, 0
+
+    def __call__(self, groups: Sequence[Group], watch: Watch) -> "Outcomes":
+        for own, outcome in Inline()(groups, watch):
+            if self.done == self.stop:
+                raise KeyboardInterrupt
+            self.done += 1
+            yield own, outcome
 
 
 def entry(folder: Path, rule: str = "mine") -> dict[str, Any]:
@@ -153,7 +175,7 @@ def test_what_a_rule_asks_of_a_network_and_what_the_suite_says_hold_in_every_tri
 
 
 def test_a_recipe_holds_the_best_trial_and_says_what_it_cost(tmp_path: Path) -> None:
-    (line,) = tune(suite("sigprop"), 5, tmp_path, "cpu")
+    (line,) = tune(suite("sigprop"), 5, tmp_path, CPU)
     found, told = entry(tmp_path, "sigprop"), entry(tmp_path, "sigprop")["provenance"]
     best = max(told["tried"], key=lambda trial: trial["validation_score"])
     assert found["learning_rate"] == best["learning_rate"]
@@ -166,7 +188,7 @@ def test_a_recipe_holds_the_best_trial_and_says_what_it_cost(tmp_path: Path) -> 
     assert told["macs"] == pytest.approx(5 * (one or 0), rel=1e-3)
     assert told["seconds"] > 0
     assert (told["trials"], len(told["tried"])) == (5, 5)
-    assert list(tune(suite("sigprop"), 5, tmp_path, "cpu")) == ["sigprop on digits, mlp: tuned already"]
+    assert list(tune(suite("sigprop"), 5, tmp_path, CPU)) == ["sigprop on digits, mlp: tuned already"]
 
 
 def test_the_macs_of_a_trial_are_steps_times_what_one_step_takes() -> None:
@@ -181,7 +203,7 @@ def test_a_recipe_of_ones_own_is_run_with_its_price_and_stands_in_the_tuned_trac
     from creditbench.suite import measure
 
     rule = own_rule(tmp_path, "    learning_rates: ClassVar = (0.011, 0.012)")
-    assert list(tune(suite(rule), 2, tmp_path / "recipes", "cpu"))
+    assert list(tune(suite(rule), 2, tmp_path / "recipes", CPU))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "BUDGET", 0.0)
         settings: dict[str, Any] = {"task": "digits", "rule": rule, "seeds": 1, "epochs": 1, "device": "cpu"}
@@ -232,7 +254,7 @@ def test_a_variant_that_nobody_tuned_has_the_rules_own_recipe_and_is_by_hand(tmp
 
 def test_a_rule_that_cannot_do_it_gets_no_recipe_and_stops_nobody(tmp_path: Path) -> None:
     lines = list(
-        tune(suite("sigprop", "last-layer", networks=("mlp:normalisation=batch",)), 2, tmp_path, "cpu")
+        tune(suite("sigprop", "last-layer", networks=("mlp:normalisation=batch",)), 2, tmp_path, CPU)
     )
     assert "sigprop on digits, mlp:normalisation=batch: no trial ended well" in lines[0]
     assert not (tmp_path / "sigprop.toml").exists()
@@ -245,28 +267,16 @@ def test_a_rule_that_cannot_do_it_gets_no_recipe_and_stops_nobody(tmp_path: Path
 def test_a_killed_study_goes_on_where_it_stopped_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     rule = own_rule(tmp_path, "    together: ClassVar = False")  # one trial at a time
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    list(tune(suite(rule), 4, whole, "cpu"))
-
-    def killed(groups: Iterable[Group]) -> Iterator[tuple[Group, list[Tried]]]:
-        for number, own in enumerate(groups):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield own, try_out(own)
+    list(tune(suite(rule), 4, whole, CPU))
 
     with pytest.raises(KeyboardInterrupt):
-        list(tune(suite(rule), 4, torn, "cpu", killed))
+        list(tune(suite(rule), 4, torn, CPU, Counted(stop=2)))
     (journal,) = torn.rglob("*.jsonl")
     with journal.open("ab") as file:
         file.write(b'{"op_code":4,"work')  # the power fails while a line is written
-    done: list[int] = []
-
-    def counted(groups: Iterable[Group]) -> Iterator[tuple[Group, list[Tried]]]:
-        for own in groups:
-            done.append(len(own.specs))
-            yield own, try_out(own)
-
-    assert len(list(tune(suite(rule), 4, torn, "cpu", counted))) == 1
-    assert sum(done) == 2
+    again = Counted()
+    assert len(list(tune(suite(rule), 4, torn, CPU, again))) == 1
+    assert again.done == 2
     assert entry(torn)["provenance"]["tried"] == entry(whole)["provenance"]["tried"]
     assert [json.loads(line) for line in journal.read_text().splitlines()]
 
@@ -274,19 +284,13 @@ def test_a_killed_study_goes_on_where_it_stopped_and_ends_as_an_undisturbed_one(
 def test_what_was_tried_under_other_code_is_not_mixed_in(tmp_path: Path) -> None:
     folder = tmp_path / "recipes"
     rule = own_rule(tmp_path)
-    list(tune(suite(rule), 2, folder, "cpu"))
+    list(tune(suite(rule), 2, folder, CPU))
     (folder / "mine.toml").unlink()
     path = Path(rule.partition(":")[0])
     path.write_text(path.read_text().replace("error)\n", "2 * error)\n"))
-    done = []
-
-    def counted(groups: Iterable[Group]) -> Iterator[tuple[Group, list[Tried]]]:
-        for own, tried in inline(groups):
-            done.append(len(tried))
-            yield own, tried
-
-    list(tune(suite(rule), 2, folder, "cpu", counted))
-    assert sum(done) == 2
+    again = Counted()
+    list(tune(suite(rule), 2, folder, CPU, again))
+    assert again.done == 2
 
 
 # ------------------------------------------------------------------------- the seal on test data
@@ -328,7 +332,7 @@ HEADS = {
 def test_a_rule_that_reads_test_data_fails_all_its_trials(way: str, tmp_path: Path) -> None:
     load_splits("digits", CPU)
     head, step = HEADS[way]
-    (line,) = tune(suite(own_rule(tmp_path, head=head, step=step)), 2, tmp_path / "r", "cpu")
+    (line,) = tune(suite(own_rule(tmp_path, head=head, step=step)), 2, tmp_path / "r", CPU)
     assert "no trial ended well" in line
     assert "Test data was asked for" in line
     assert not (tmp_path / "r" / "mine.toml").exists()
@@ -349,7 +353,7 @@ def test_a_rule_that_reads_test_data_fails_all_its_trials(way: str, tmp_path: Pa
 def test_a_search_space_made_from_test_data_is_refused(body: str, tmp_path: Path) -> None:
     rule = own_rule(tmp_path, body, "from creditbench.suite.registry import load")
     with pytest.raises(CreditbenchError, match="Test data was asked for"):
-        list(tune(suite(rule), 2, tmp_path / "r", "cpu"))
+        list(tune(suite(rule), 2, tmp_path / "r", CPU))
 
 
 def test_a_trial_has_no_place_for_a_test_score() -> None:
