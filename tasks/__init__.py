@@ -6,5 +6,6 @@ TASKS = {
     "mnist": "creditbench.tasks.idx_images:MNIST",
     "fashion-mnist": "creditbench.tasks.idx_images:FASHION_MNIST",
     "kmnist": "creditbench.tasks.idx_images:KMNIST",
+    "digits-dvs": "creditbench.tasks.digits_dvs:DIGITS_DVS",
     "cifar10": "creditbench.tasks.cifar10:CIFAR10",
 }

@@ -29,6 +29,12 @@ def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pooch, "retrieve", refuse)
 
 
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is binned in these tests is kept among their own files."""
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
+
+
 @pytest.fixture(scope="session")
 def splits_of() -> Callable[[str], Splits]:
     """The splits of a task by its name, read once; skips where its files are not at hand."""
