@@ -187,8 +187,19 @@ class SpikingBlock(_Synaptic):
     def initial_state(self, inputs: Tensor) -> dict[str, Tensor]:
         return self.neuron.resting(inputs.new_empty(*inputs.shape[1:3], *self.preactivation_shape))
 
+    @property
+    def leak(self) -> float:
+        """What is left of the potential a step later: α."""
+        return self.neuron.decay
+
     def step(self, inputs: Tensor, state: Tensors) -> tuple[Trace, dict[str, Tensor]]:
-        trace = replace(self._spiking(self._weighed(inputs), state), inputs=inputs)
+        trace, after = self.fire(self._weighed(inputs), state)
+        return replace(trace, inputs=inputs), after
+
+    @in_phase("forward")
+    def fire(self, current: Tensor, state: Tensors) -> tuple[Trace, dict[str, Tensor]]:
+        """As `step`, from the current on, [time, seed, batch, *preactivation_shape]."""
+        trace = self._spiking(current, state)
         membrane: Membrane = trace.saved[0]
         after = {"potential": membrane.potential[-1], "spikes": membrane.spikes[-1]}
         if membrane.adaptation is not None:
@@ -234,6 +245,11 @@ class LeakyReadout(_Synaptic):
     y_t, [time, seed, batch, classes]."""
 
     decay: float = 0.9  # κ, per step
+
+    @property
+    def leak(self) -> float:
+        """What is left of the potential a step later: κ."""
+        return self.decay
 
     @property
     def output_shape(self) -> Shape:

@@ -10,7 +10,7 @@ import numpy as np
 import pooch
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from creditbench.suite.errors import CreditbenchError
@@ -47,10 +47,15 @@ def test_a_bit_says_whether_there_was_an_event(events: Any) -> None:
     assert torch.equal(task(SMALL).prepare(torch.from_numpy(packed)), expected)
 
 
+@pytest.fixture(scope="module")
+def transforms() -> Any:
+    return pytest.importorskip("tonic.transforms", reason="tonic is not installed")
+
+
+@settings(deadline=None)
 @given(recordings)
-def test_tonics_frames_are_the_same_where_they_are_not_empty(events: Any) -> None:
+def test_tonics_frames_are_the_same_where_they_are_not_empty(transforms: Any, events: Any) -> None:
     """tonic's ToFrame with a time window counts events; it is an oracle here and needed nowhere else."""
-    transforms = pytest.importorskip("tonic.transforms", reason="tonic is not installed")
     to_frame = transforms.ToFrame(sensor_size=(3, 5, 2), time_window=10, start_time=0, end_time=40)
     events = np.sort(events[events["t"] < 40], order="t")
     if len(events):
