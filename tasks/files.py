@@ -32,7 +32,7 @@ class DataFile:
 
 def fetch(file: DataFile) -> Path:
     """Where the file lies on this machine, its hash checked just now."""
-    folder = _folder_of_the_user()
+    folder = folder_of_the_user()
     return _download(file) if folder is None else _verified(folder, file)
 
 
@@ -40,7 +40,7 @@ def fetch_members(archive: DataFile, members: Sequence[DataFile]) -> list[Path]:
     """As `fetch`, for files that are published together in one tar archive.
 
     A folder of the user's holds them unpacked."""
-    folder = _folder_of_the_user()
+    folder = folder_of_the_user()
     if folder is not None:
         return [_verified(folder, member) for member in members]
     folder = cache_folder()
@@ -90,7 +90,8 @@ def write(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def _folder_of_the_user() -> Path | None:
+def folder_of_the_user() -> Path | None:
+    """What CREDITBENCH_DATA names, or None."""
     folder = os.environ.get(VARIABLE)
     return Path(folder) if folder else None
 

@@ -25,6 +25,9 @@ SIZES = {
     "kmnist": (55_000, 5_000, 10_000),
     "cifar10": (45_000, 5_000, 10_000),
     "digits-dvs": (1197, 300, 300),
+    "nmnist-1k": (900, 100, 100),
+    "nmnist": (55_000, 5_000, 10_000),
+    "poker-dvs": (36, 12, 20),
 }
 every_task = pytest.mark.parametrize("name", TASKS)
 every_image_task = pytest.mark.parametrize("name", [n for n in TASKS if load("task", n).kind == "image"])
