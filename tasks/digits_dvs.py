@@ -64,7 +64,8 @@ def seen(images: Whole, x: int, y: int) -> Whole:
     (top, down), (left, right) = ((at // 32 + 8, at % 32) for at in (rows, columns))
     lines = padded[:, top] * (32 - down)[:, None] + padded[:, top + 1] * down[:, None]  # [n, SENSOR, 25]
     light = lines[:, :, left] * (32 - right) + lines[:, :, left + 1] * right
-    return _levels()[light]
+    found: Whole = _levels()[light]
+    return found
 
 
 def record(images: Whole) -> list[Events]:

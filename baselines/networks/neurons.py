@@ -186,4 +186,5 @@ def folded(sequence: Tensor) -> Tensor:
 
 def unfolded(batch: Tensor, times: int) -> Tensor:
     """[seed, time x batch, ...] -> [time, seed, batch, ...], a view."""
-    return batch.unflatten(1, (times, -1)).movedim(1, 0)
+    sequence: Tensor = batch.unflatten(1, (times, -1)).movedim(1, 0)
+    return sequence
