@@ -9,6 +9,8 @@ NETWORKS = {
     "noprop": "creditbench.baselines.networks.noprop:noprop",
     "krotov": "creditbench.baselines.networks.krotov:krotov",
     "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
+    "snn": "creditbench.baselines.networks.spiking:snn",
+    "csnn": "creditbench.baselines.networks.spiking:csnn",
 }
 
 RULES = {
@@ -77,5 +79,11 @@ RULES = {
     "forward-gradient": "creditbench.baselines.rules.forward_gradient:WeightForwardGradient",
     "forward-gradient-activity": "creditbench.baselines.rules.forward_gradient:ActivityForwardGradient",
     "local-forward-gradient": "creditbench.baselines.rules.forward_gradient:LocalForwardGradient",
+    "e-prop": "creditbench.baselines.rules.eprop:EligibilityPropagation",
+    "ottt": "creditbench.baselines.rules.ottt:OnlineTrainingThroughTime",
+    "sltt": "creditbench.baselines.rules.ottt:SpatialLearningThroughTime",
+    "decolle": "creditbench.baselines.rules.decolle:DeepContinuousLocalLearning",
+    "sigprop-voltage": "creditbench.baselines.rules.spiking_sigprop:SignalPropagationAtVoltage",
+    "sigprop-surrogate": "creditbench.baselines.rules.spiking_sigprop:SignalPropagationAtSurrogate",
     "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
 }

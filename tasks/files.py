@@ -32,7 +32,7 @@ class DataFile:
 
 def fetch(file: DataFile) -> Path:
     """Where the file lies on this machine, its hash checked just now."""
-    folder = _folder_of_the_user()
+    folder = folder_of_the_user()
     return _download(file) if folder is None else _verified(folder, file)
 
 
@@ -40,10 +40,10 @@ def fetch_members(archive: DataFile, members: Sequence[DataFile]) -> list[Path]:
     """As `fetch`, for files that are published together in one tar archive.
 
     A folder of the user's holds them unpacked."""
-    folder = _folder_of_the_user()
+    folder = folder_of_the_user()
     if folder is not None:
         return [_verified(folder, member) for member in members]
-    folder = _cache()
+    folder = cache_folder()
     with suppress(CreditbenchError):  # raised where they are not unpacked yet, or damaged since
         return [_verified(folder, member) for member in members]
     unpack(_download(archive), [member.name for member in members], folder)
@@ -64,7 +64,7 @@ def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
                 content = tar.extractfile(entries[name]) if name in entries else None
                 if content is None:
                     raise CreditbenchError(f"{archive} has no file {name} in it; delete it and try again.")
-                _write(folder / name, content.read())
+                write(folder / name, content.read())
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise CreditbenchError(
             f"{archive} could not be unpacked into {folder} ({_in_short(error)}); make room, or delete the"
@@ -81,7 +81,8 @@ def _refuse_if_harmful(entry: tarfile.TarInfo, archive: Path) -> None:
         )
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """A whole file or none."""
     # Renamed when complete: another process may be unpacking or reading the same file.
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,8 @@ def _write(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def _folder_of_the_user() -> Path | None:
+def folder_of_the_user() -> Path | None:
+    """What CREDITBENCH_DATA names, or None."""
     folder = os.environ.get(VARIABLE)
     return Path(folder) if folder else None
 
@@ -115,7 +117,8 @@ def _verified(folder: Path, file: DataFile) -> Path:
     return path
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Where the operating system has room for what can be had again."""
     import pooch
 
     return Path(pooch.os_cache("creditbench"))
@@ -129,7 +132,7 @@ def _download(file: DataFile) -> Path:
     level = logger.level
     logger.setLevel("WARNING")
     try:
-        return Path(pooch.retrieve(file.url, known_hash=file.hash, fname=file.name, path=_cache()))
+        return Path(pooch.retrieve(file.url, known_hash=file.hash, fname=file.name, path=cache_folder()))
     except (OSError, ValueError) as error:  # the network's errors are OSErrors, a wrong hash is a ValueError
         raise CreditbenchError(
             f"{file.name} could not be had from {file.url} ({_in_short(error)}); try again with a network, or"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import creditbench
+from creditbench.baselines.networks.neurons import Neuron
 from creditbench.suite.counting.operations import Operations
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.plan import load_rule
@@ -183,3 +184,27 @@ def test_accumulates_of_declared_spikes_are_spikingjellys() -> None:
     theirs = spikingjelly("ACCounter", layer, spikes)
     creditbench.declare_spikes(spikes)
     assert counted(layer, spikes).acs == theirs
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.5, 1.0])
+def test_membranes_and_gradients_are_those_of_snntorch(decay: float) -> None:
+    """Leaky, reset by subtraction one step late, arctan: potentials, spikes and derivatives by the current.
+
+    snntorch keeps its decay in single precision."""
+    snntorch = pytest.importorskip("snntorch", reason="run `tox -e peers`")
+    steps, batch, neurons = 12, 4, 7
+    current = inputs(steps, 1, batch, neurons).abs().double().requires_grad_()
+    theirs = snntorch.Leaky(beta=decay, spike_grad=snntorch.surrogate.atan(alpha=2.0)).double()
+    membrane, potentials, spikes = theirs.init_leaky(), [], []
+    for now in current:
+        spike, membrane = theirs(now, membrane)
+        potentials.append(membrane)
+        spikes.append(spike)
+    weights = inputs(steps, 1, batch, neurons).double()
+    (gradient,) = torch.autograd.grad((torch.stack(spikes) * weights).sum(), current)
+    neuron = Neuron(decay=decay)
+    ours = neuron.scan(current.detach(), None, None)
+    assert torch.allclose(ours.potential, torch.stack(potentials), atol=1e-6)
+    assert torch.equal(ours.spikes, torch.stack(spikes))
+    assert 0 < ours.spikes.mean() < 1
+    assert torch.allclose(neuron.back(weights, ours, None), gradient, atol=1e-6)

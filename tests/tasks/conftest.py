@@ -18,6 +18,9 @@ FOLDERS = {
     "fashion-mnist": "FashionMNIST",
     "kmnist": "KMNIST",
     "cifar10": "cifar-10-batches-bin",
+    "nmnist-1k": "NMNIST/Train/0",
+    "nmnist": "NMNIST/Train/8/60000.bin",  # a recording that only the whole set may have
+    "poker-dvs": "POKERDVS",
 }
 
 
@@ -27,6 +30,12 @@ def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(f"a test asked for {url}")
 
     monkeypatch.setattr(pooch, "retrieve", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is binned in these tests is kept among their own files."""
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +52,7 @@ def splits_of() -> Callable[[str], Splits]:
             folder = os.environ.get("CREDITBENCH_DATA")
             if not folder:
                 pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA is not set")
-            if not (Path(folder) / FOLDERS[name]).is_dir():
+            if not (Path(folder) / FOLDERS[name]).exists():
                 pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA has no {FOLDERS[name]}")
         return read(name)
 

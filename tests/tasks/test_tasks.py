@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.registry import load
-from creditbench.suite.types import Splits, Task
+from creditbench.suite.spikes import are_spikes
+from creditbench.suite.types import EventTask, Splits, Task
 from creditbench.tasks import TASKS
 
 SIZES = {
@@ -23,8 +24,14 @@ SIZES = {
     "fashion-mnist": (55_000, 5_000, 10_000),
     "kmnist": (55_000, 5_000, 10_000),
     "cifar10": (45_000, 5_000, 10_000),
+    "digits-dvs": (1197, 300, 300),
+    "nmnist-1k": (900, 100, 100),
+    "nmnist": (55_000, 5_000, 10_000),
+    "poker-dvs": (36, 12, 20),
 }
 every_task = pytest.mark.parametrize("name", TASKS)
+every_image_task = pytest.mark.parametrize("name", [n for n in TASKS if load("task", n).kind == "image"])
+every_event_task = pytest.mark.parametrize("name", [n for n in TASKS if load("task", n).kind == "events"])
 SplitsOf = Callable[[str], Splits]
 
 
@@ -80,7 +87,10 @@ def test_the_splits_have_the_sizes_they_are_said_to_have(name: str, splits_of: S
 def test_samples_are_stored_as_bytes_with_a_class_each(name: str, splits_of: SplitsOf) -> None:
     task, splits = load("task", name), splits_of(name)
     for split in (splits.train, splits.validation, splits.test):
-        assert split.inputs.shape == (len(split), *task.input_shape)
+        stored = task.input_shape
+        if isinstance(task, EventTask):
+            stored = (task.input_shape[0], task.packed)
+        assert split.inputs.shape == (len(split), *stored)
         assert split.inputs.dtype == torch.uint8
         assert split.targets.dtype == torch.int64
         assert set(split.targets.tolist()) == set(range(task.classes))
@@ -101,7 +111,7 @@ def _images(inputs: Tensor) -> set[bytes]:
     return {hashlib.md5(image.tobytes()).digest() for image in inputs.numpy()}
 
 
-@every_task
+@every_image_task
 def test_prepared_training_data_has_mean_zero_and_deviation_one(name: str, splits_of: SplitsOf) -> None:
     task, inputs = load("task", name), splits_of(name).train.inputs
     for channel in range(task.input_shape[0]):
@@ -111,3 +121,16 @@ def test_prepared_training_data_has_mean_zero_and_deviation_one(name: str, split
         mean = counts @ values / counts.sum()
         assert mean.abs() < 1e-4
         assert (counts @ (values - mean) ** 2 / counts.sum()).sqrt() == pytest.approx(1, abs=1e-4)
+
+
+@every_event_task
+def test_prepared_events_are_spikes_at_every_step_and_of_every_polarity(
+    name: str, splits_of: SplitsOf
+) -> None:
+    task, stored = load("task", name), splits_of(name).train.inputs[:300]
+    spikes = task.prepare(stored)  # [samples, time, polarities, height, width]
+    assert spikes.shape == (len(stored), *task.input_shape)
+    assert set(spikes.unique().tolist()) == {0.0, 1.0}
+    assert are_spikes(spikes)
+    assert (spikes.sum((0, 3, 4)) > 0).all()
+    assert task.time_step > 0
