@@ -22,7 +22,7 @@ from creditbench.baselines.networks.neurons import (
     recurrent_update,
     unfolded,
 )
-from creditbench.baselines.networks.stages import Pooling
+from creditbench.baselines.networks.pooling import Pooling
 from creditbench.baselines.networks.synapses import Convolution, Linear, uniform
 from creditbench.suite.errors import CreditbenchError, unknown_name
 from creditbench.suite.phases import in_phase
