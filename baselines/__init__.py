@@ -30,6 +30,7 @@ RULES = {
     "epc": "creditbench.baselines.rules.predictive_coding:ErrorOptimisation",
     "fw-dtp": "creditbench.baselines.rules.target_propagation:FixedWeightTargetPropagation",
     "dtp": "creditbench.baselines.rules.target_propagation:DifferenceTargetPropagation",
+    "dfc": "creditbench.baselines.rules.feedback_control:DeepFeedbackControl",
     "dual-propagation": "creditbench.baselines.rules.dual_propagation:DualPropagation",
     "ccl": "creditbench.baselines.rules.counter_current:CounterCurrentLearning",
     "ep": "creditbench.baselines.rules.energy:EquilibriumPropagation",
