@@ -23,6 +23,7 @@ RULES = {
     "drtp": "creditbench.baselines.rules.drtp:DirectRandomTargetProjection",
     "burstprop": "creditbench.baselines.rules.burstprop:Burstprop",
     "segregated-dendrites": "creditbench.baselines.rules.segregated_dendrites:SegregatedDendrites",
+    "microcircuit": "creditbench.baselines.rules.microcircuit:DendriticMicrocircuit",
     "pc": "creditbench.baselines.rules.predictive_coding:PredictiveCoding",
     "pc-nudged": "creditbench.baselines.rules.predictive_coding:NudgedPredictiveCoding",
     "ipc": "creditbench.baselines.rules.predictive_coding:IncrementalPredictiveCoding",
