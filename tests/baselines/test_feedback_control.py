@@ -74,12 +74,10 @@ def simulated(model: Learner, batch: Batch, strength: float, seconds: float, dt:
     whose leak seen from outside is e / u = a / (1 + a k)."""
     a, k = 1.5, 0.5
     blocks, samples, feedback = model.network.blocks, batch.targets.shape[1], model.state.learned
-    free = model.network(batch.inputs)
+    traces = model.network.forward(batch.inputs)
+    free = traces[-1].output
     target = free - strength * samples * model.loss.gradient(free, batch.targets)
-    h, v = batch.inputs, []
-    for block in blocks:
-        v.append(block.preactivate(h))
-        h = block.activate(v[-1]).output
+    v = [block.preactivate(trace.inputs) for block, trace in zip(blocks, traces, strict=True)]
     stored = torch.zeros_like(free)
     for _ in range(round(seconds / dt)):
         h = [batch.inputs] + [block.activate(x).output for block, x in zip(blocks, v, strict=True)]
@@ -153,10 +151,16 @@ class EveryUnitOnce:
     """Noise whose second moment over the batch is exactly the identity: sample i shakes unit i, by √units."""
 
     def __init__(self, sizes: list[int]) -> None:
-        self.rows = iter((sum(sizes) ** 0.5 * torch.eye(sum(sizes)).double()).split(sizes, 1))
+        self.rows = iter((float(sum(sizes)) ** 0.5 * torch.eye(sum(sizes)).double()).split(sizes, 1))
 
     def normal(self, *shape: int) -> Tensor:
-        return next(self.rows).reshape(1, *shape)
+        return next(self.rows).unsqueeze(0)
+
+    def uniform(self, *shape: int) -> Tensor:
+        raise NotImplementedError
+
+    def integers(self, high: int, *shape: int) -> Tensor:
+        raise NotImplementedError
 
 
 def test_feedback_rests_where_its_columns_are_those_of_the_jacobian() -> None:
