@@ -198,9 +198,9 @@ def test_a_microcircuit_says_what_it_cannot_do() -> None:
     for made in (network(task, "conv"), network(task, normalisation="layer"), network(task, dropout=0.1)):
         assert "fully connected" in (rule.supports(made, task) or "")
     assert rule.supports(network(task), task) is None
-    for wrong in ({"nudge": 0.0}, {"sweeps": 0}):
-        with pytest.raises(CreditbenchError, match="nudge is"):
-            DendriticMicrocircuit(**wrong)  # type: ignore[arg-type]
+    for nudge, sweeps in ((0.0, 1), (0.1, 0)):
+        with pytest.raises(CreditbenchError, match=f"nudge is {nudge} and sweeps {sweeps}"):
+            DendriticMicrocircuit(nudge, sweeps)
 
 
 @settings(max_examples=6, deadline=None)
