@@ -231,9 +231,9 @@ def test_settings_given_by_hand_are_never_taken_for_tuned_ones() -> None:
 
 
 def test_a_variant_of_a_rule_is_tuned_for_itself_beside_the_rules_own_recipe(tmp_path: Path) -> None:
-    list(tune(suite("sigprop"), 2, tmp_path, "cpu"))
+    list(tune(suite("sigprop"), 2, tmp_path, CPU))
     own = recipes.recipe("sigprop", "digits", "mlp", (tmp_path,))
-    (line,) = tune(suite("sigprop:similarity=cosine,loss=max-all"), 2, tmp_path, "cpu")
+    (line,) = tune(suite("sigprop:similarity=cosine,loss=max-all"), 2, tmp_path, CPU)
     assert line.startswith("sigprop:loss=max-all,similarity=cosine on digits, mlp: learning rate")
     (cell,) = plan(suite("sigprop:similarity=cosine,loss=max-all"), own_recipes=tmp_path)
     assert (cell.recipe, cell.tuning["trials"]) == ("digits/mlp", 2)
@@ -245,7 +245,7 @@ def test_a_variant_of_a_rule_is_tuned_for_itself_beside_the_rules_own_recipe(tmp
 
 
 def test_a_variant_that_nobody_tuned_has_the_rules_own_recipe_and_is_by_hand(tmp_path: Path) -> None:
-    list(tune(suite("sigprop"), 1, tmp_path, "cpu"))
+    list(tune(suite("sigprop"), 1, tmp_path, CPU))
     (own,) = plan(suite("sigprop"), own_recipes=tmp_path)
     (cell,) = plan(suite("sigprop:loss=max-all"), own_recipes=tmp_path)
     assert (own.recipe, cell.recipe) == ("digits/mlp", "by-hand")
