@@ -15,8 +15,8 @@ def keep_freed_memory() -> None:
     """Asks glibc's malloc to keep what is freed, up to 256 MB; elsewhere does nothing.
 
     Every training step allocates and frees the same few megabytes. By default glibc hands them to the
-    system and is given them again page by page: 1000 to 4000 page faults a step on conv, a tenth to a third of
-    its time."""
+    system and is given them again page by page: 1000 to 4000 page faults a step on conv, a tenth to a third
+    of its time."""
     if mallopt := _glibc("mallopt"):
         mallopt(TRIM_THRESHOLD, KEPT)
         mallopt(MMAP_THRESHOLD, 2**25)  # [B], its greatest
