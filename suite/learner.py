@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.allocator import keep_freed_memory
+from creditbench.suite.denormals import tiny_as_zero
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.losses import loss
 from creditbench.suite.optimizer import Optimizer
@@ -95,6 +96,11 @@ class Learner:
         For counters, a block's forward pass is "forward", applying is "update" and all else of a rule's
         step is "credit", unless the rule marks it. Raises CreditbenchError for updates of unknown names or
         wrong shapes."""
+        with tiny_as_zero():
+            self._step(batch, watch)
+        self.done += 1
+
+    def _step(self, batch: Batch, watch: Watch | None) -> None:
         self.optimizer.set_progress(self.done / self.steps)
         generator = self.rule.step(self.network, batch, self.state, self.context())
         rules_own = contextvars.copy_context()  # a phase that the rule is in stays its own while it waits
@@ -113,7 +119,6 @@ class Learner:
             with phase("update"):
                 self.optimizer.apply(target, update)
             del target, update  # a streaming rule's memory must not be held here
-        self.done += 1
 
     def _not_pairs(self, error: TypeError) -> Exception:
         if "unpack" in str(error) or "iterator" in str(error):

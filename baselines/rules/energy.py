@@ -33,12 +33,15 @@ def settle(
 
     first: f_1(x), which does not change. Every sweep lowers the energy."""
     values = list(values)
+    traces = [above.forward(value) for above, value in zip(blocks[1:], values[:-1], strict=True)]
     for _ in range(steps):
         below = first
         for place, above in enumerate(blocks[1:]):
-            trace = above.forward(values[place])
-            values[place] = (below + handed_down(above, trace, values[place + 1])).clamp(0, 1)
-            below = above.forward(values[place]).output
+            values[place] = (below + handed_down(above, traces[place], values[place + 1])).clamp_(0, 1)
+            traces[place] = above.forward(
+                values[place]
+            )  # what goes up now, and how what comes down next goes
+            below = traces[place].output
         values[-1] = output(below)
     return values
 

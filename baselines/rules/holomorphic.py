@@ -9,7 +9,7 @@ from torch import Tensor
 
 from creditbench.baselines.rules.energy import handed_down
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, State, Step, Task
+from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, State, Step, Task, Trace
 
 
 def sigmoid(re: Tensor, im: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,8 +27,9 @@ class HolomorphicEquilibriumPropagation(LearningRule):
         β_k = r exp(2πik/N)        ΔW = Re (1/Nr) Σ_k exp(-2πik/N) ∂E/∂W(s^{β_k})
 
     Laborieux & Zenke (2022). E, f_l and Jᵀ as in `energy`, with units s = σ(4u - 2) in place of hard limits
-    and C = ½‖s_L - t‖². The bias falls as r^N; N = 2 is centred equilibrium propagation. All nudges settle
-    side by side: values are [seed, 2 N batch, *output_shape], real parts first, then imaginary ones.
+    and C = ½‖s_L - t‖². The bias falls as r^N; N = 2 is centred equilibrium propagation. Half of the
+    nudges (what the others settle at is conjugate) settle side by side: values are
+    [seed, 2 (N//2 + 1) batch, *output_shape], real parts first, then imaginary ones.
     """
 
     name: ClassVar[str] = "holomorphic-ep"
@@ -62,17 +63,19 @@ class HolomorphicEquilibriumPropagation(LearningRule):
     def settled(self, network: Network, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """f_1(x), and the values of the free network, which are real."""
         first = network.blocks[0].forward(inputs).output
-        values, below = [], first
+        values, traces, below = list[Tensor](), list[Trace](), first
         for block in network.blocks[1:]:
             values.append(torch.sigmoid(4 * below - 2))
-            below = block.forward(values[-1]).output
+            traces.append(block.forward(values[-1]))
+            below = traces[-1].output
         values.append(below)
         for _ in range(self.free_steps):
             below = first
             for place, above in enumerate(network.blocks[1:]):
-                trace = above.forward(values[place])
-                values[place] = torch.sigmoid(4 * (below + handed_down(above, trace, values[place + 1])) - 2)
-                below = above.forward(values[place]).output
+                come = handed_down(above, traces[place], values[place + 1])
+                values[place] = torch.sigmoid(4 * (below + come) - 2)
+                traces[place] = above.forward(values[place])
+                below = traces[place].output
             values[-1] = below
         return first, values
 
@@ -81,25 +84,31 @@ class HolomorphicEquilibriumPropagation(LearningRule):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         first, free = self.settled(network, batch.inputs)
-        count, samples = self.nudges, batch.targets.shape[1]
-        angles = 2 * math.pi * torch.arange(count, device=first.device, dtype=first.dtype) / count
-        turn = angles.repeat_interleave(samples).unsqueeze(1)  # [N batch, 1]
+        samples, blocks = batch.targets.shape[1], network.blocks
+        half = self.nudges // 2 + 1
+        step = torch.arange(half, device=first.device).repeat_interleave(samples).unsqueeze(1)
+        turn = (2 * math.pi / self.nudges * step).to(first.dtype)  # [half batch, 1]
+        share = torch.where(2 * step % self.nudges == 0, 1, 2) / (self.nudges * samples)
 
         def around(real: Tensor) -> Tensor:
             """A real tensor at every nudge, with imaginary part 0."""
-            there = torch.cat([real] * count, 1)
+            there = torch.cat([real] * half, 1)
             return torch.cat([there, torch.zeros_like(there)], 1)
 
         below_first, target = around(first), around(context.loss.wanted(free[-1], batch.targets))
         values = [around(value) for value in free]
         beta = self.radius * turn.cos(), self.radius * turn.sin()
+        traces = [above.forward(value) for above, value in zip(blocks[1:], values[:-1], strict=True)]
+        offsets = [above.forward(torch.zeros_like(v[:, :1])).output
+                   for above, v in zip(blocks[1:], values[:-1], strict=True)]  # fmt: skip
         for _ in range(self.nudged_steps):
             below = below_first
-            for place, above in enumerate(network.blocks[1:]):
-                trace = above.forward(values[place])
-                total = below + handed_down(above, trace, values[place + 1])
+            for place, above in enumerate(blocks[1:]):
+                total = below + handed_down(above, traces[place], values[place + 1])
                 values[place] = torch.cat(sigmoid(*total.chunk(2, 1)), 1)
-                below = _linear(above, values[place])
+                traces[place] = above.forward(values[place])
+                real, imaginary = traces[place].output.chunk(2, 1)
+                below = torch.cat([real, imaginary - offsets[place]], 1)  # the bias is real
             (re, im), (t, _) = below.chunk(2, 1), target.chunk(2, 1)
             # s_L = (u + β t) / (1 + β)
             top, bottom = (re + beta[0] * t, im + beta[1] * t), (1 + beta[0], beta[1])
@@ -109,25 +118,19 @@ class HolomorphicEquilibriumPropagation(LearningRule):
                 (top[1] * bottom[0] - top[0] * bottom[1]) / norm,
             ], 1)  # fmt: skip
         below = around(batch.inputs)
-        for block, value in zip(network.blocks, values, strict=True):
-            yield block, self._contrast(block, below, value, turn)
+        for block, value in zip(blocks, values, strict=True):
+            yield block, self._contrast(block, below, value, turn, share)
             below = value
 
-    def _contrast(self, block: Block, below: Tensor, value: Tensor, turn: Tensor) -> dict[str, Tensor]:
+    def _contrast(
+        self, block: Block, below: Tensor, value: Tensor, turn: Tensor, share: Tensor
+    ) -> dict[str, Tensor]:
         """-Re Σ c s_l ⊗ s_{l-1}, c = exp(-2πik/N) / (N r batch); the bias sees Re c s_l alone."""
         shape = (-1, *(1,) * (value.dim() - 2))
         (re, im), cos, sin = value.chunk(2, 1), turn.cos().view(shape), turn.sin().view(shape)
-        scale = -1 / (self.radius * len(turn))
+        scale = -share.view(shape).to(value.dtype) / self.radius
         turned = scale * (re * cos + im * sin), scale * (im * cos - re * sin)
         real, imaginary = below.chunk(2, 1)
         update = block.update(block.forward(real), turned[0])
         other = block.update(block.forward(imaginary), -turned[1])
         return update | {"weight": update["weight"] + other["weight"]}
-
-
-def _linear(block: Block, value: Tensor) -> Tensor:
-    """f_l of complex values: the bias is real."""
-    out = block.forward(value).output
-    real, imaginary = out.chunk(2, 1)
-    offset = block.forward(torch.zeros_like(value[:, :1])).output
-    return torch.cat([real, imaginary - offset], 1)

@@ -388,3 +388,26 @@ def test_dropout_and_feedback_are_drawn_per_seed() -> None:
     assert not torch.equal(model.state.carried["1"][0], model.state.carried["1"][1])
     found = updates(model, toy_batch(seeds=2))
     assert not torch.equal(found["0.bias"][0] == 0, found["0.bias"][1] == 0)
+
+
+def test_a_step_takes_numbers_too_small_for_full_precision_for_zero_and_nothing_after_it_does() -> None:
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor cannot")
+    seen = []
+
+    @dataclass(frozen=True)
+    class Looks(Scripted):
+        def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
+            seen.append(torch.tensor([1e-40]) * 1)
+            yield network.blocks[0], {"bias": bias()}
+            seen.append(torch.tensor([1e-40]) * 1)
+            if batch.targets.shape[1] == 3:
+                raise ValueError("a rule that fails")
+
+    model = learner(Looks())
+    model.step(toy_batch())
+    seen.append(torch.tensor([1e-40]) * 1)
+    with pytest.raises(ValueError, match="fails"):
+        model.step(toy_batch(samples=3))
+    seen.append(torch.tensor([1e-40]) * 1)
+    assert [tensor.item() > 0 for tensor in seen] == [False, False, True, False, False, True]
