@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, product
 from typing import TypeVar
 
@@ -215,7 +215,7 @@ def tie_groups(
 def least_p(seeds: Sequence[int], paired: bool) -> float:
     """The smallest two-sided p of a permutation test with so many seeds of each method, by problem: that of
     the most extreme arrangement and its mirror image."""
-    ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in seeds)
+    ways = math.prod(_ways(count, paired) for count in seeds)
     exact = min(1.0, 2 / ways)
     return exact if ways <= EXACT else max(exact, 1 / (DRAWS + 1))
 
@@ -253,32 +253,44 @@ def _interval(
 
 def _permutation_p(pairs: Sequence[tuple[Array, Array]], paired: bool, random: np.random.Generator) -> float:
     """Two-sided: the share of arrangements whose statistic is at least as far from 0 as the one found."""
-    sizes = [len(a) for a, _ in pairs]
-    ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in sizes)
+    ways = [_ways(len(a), paired) for a, _ in pairs]
     found = sum(float((a - b).mean()) for a, b in pairs)
-    parts = [_arranged(a, b, paired) if ways <= EXACT else None for a, b in pairs]
-    bound = abs(found) - 1e-12 * max(1.0, max(float(np.abs(np.concatenate(pair)).max()) for pair in pairs))
-    if ways <= EXACT:
+    # Sums of the same numbers in another order differ by rounding.
+    largest = max(float(np.abs(np.concatenate(pair)).max()) for pair in pairs)
+    bound = abs(found) - 1e-12 * max(1.0, largest)
+    if math.prod(ways) <= EXACT:
         sums = np.zeros(1)
-        for part in parts:
-            assert part is not None
-            sums = np.add.outer(sums, part).ravel()
+        for a, b in pairs:
+            sums = np.add.outer(sums, _arranged(a, b, paired)).ravel()
         return float((np.abs(sums) >= bound).mean())
     sums = np.zeros(DRAWS)
-    for a, b in pairs:
-        sums += _drawn(a, b, paired, random)
+    for (a, b), own in zip(pairs, ways, strict=True):
+        if own <= EXACT:
+            sums += _arranged(a, b, paired)[random.integers(own, size=DRAWS)]
+        else:
+            sums += _drawn(a, b, paired, random)
     return float((1 + (np.abs(sums) >= bound).sum()) / (DRAWS + 1))
+
+
+def _ways(count: int, paired: bool) -> int:
+    return 2**count if paired else math.comb(2 * count, count)
+
+
+@lru_cache(maxsize=64)
+def _arrangements(count: int, paired: bool) -> Array:
+    """[arrangements, count or 2 count]: the sign of each difference, or of each score."""
+    if paired:
+        return np.array(list(product((1.0, -1.0), repeat=count)))
+    signs = np.full((math.comb(2 * count, count), 2 * count), -1.0)
+    for row, chosen in enumerate(combinations(range(2 * count), count)):
+        signs[row, list(chosen)] = 1.0
+    return signs
 
 
 def _arranged(a: Array, b: Array, paired: bool) -> Array:
     """The difference of means under every arrangement."""
-    count = len(a)
-    if paired:
-        signs = np.array(list(product((1.0, -1.0), repeat=count)))
-        return np.asarray(signs @ (a - b) / count)
-    both = np.concatenate([a, b])
-    first = np.array([both[list(chosen)].sum() for chosen in combinations(range(2 * count), count)])
-    return np.asarray((2 * first - both.sum()) / count)
+    values = a - b if paired else np.concatenate([a, b])
+    return np.asarray(_arrangements(len(a), paired) @ values / len(a))
 
 
 def _drawn(a: Array, b: Array, paired: bool, random: np.random.Generator) -> Array:

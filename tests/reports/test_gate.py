@@ -226,7 +226,8 @@ def test_a_seed_or_a_cost_that_is_gone_is_missing(base: Path, tmp_path: Path) ->
     (own,) = new.glob("digits/mlp/fa/cost-*.json")
     seed.unlink()
     own.unlink()
-    assert {(one[1], one[2]) for one in failing(compared(base, new))} == {("seeds", "missing")}
+    both = {(one[1], one[2]) for one in failing(compared(base, new))}
+    assert both == {("seeds", "missing"), ("cost", "missing")}
     shutil.copy(next(base.glob("digits/mlp/fa/seed-4-*.json")), seed)
     assert failing(compared(base, new)) == [("digits/mlp/fa", "cost", "missing")]
 
@@ -570,3 +571,37 @@ def test_every_dashboard_is_strict_json_of_the_real_records(root: Path) -> None:
     check: Callable[[str], Any] = lambda word: pytest.fail(word)  # noqa: E731
     for write in DASHBOARDS.values():
         json.loads(write(side)[0], parse_constant=check)
+
+
+# ------------------------------------------------------------------------------------------- what is shipped
+
+
+def test_the_baseline_passes_its_own_gate(root: Path) -> None:
+    baseline = root / "results" / "baseline"
+    assert typed(baseline, baseline, "--limits", baseline / "limits.toml") == 0
+    side = read_side(baseline)
+    assert all(len(cell.runs) == 5 and cell.timing and cell.spread for cell in side.cells.values())
+
+
+def test_every_command_of_the_manual_and_the_workflow_is_one(root: Path) -> None:
+    from creditbench.suite.cli import _parser
+
+    yaml = pytest.importorskip("yaml")
+    workflow = (root / "docs" / "ci" / "creditbench-compare.yml").read_text()
+    steps = yaml.safe_load(workflow)["jobs"]["compare"]["steps"]
+    text = "\n".join(step.get("run", "") for step in steps) + (root / "docs" / "compare.md").read_text()
+    lines = [line.strip() for line in text.splitlines() if re.match(r"\s*(\S+/)?\"?creditbench\"? \w", line)]
+    commands = [
+        re.sub(r"^\S*creditbench\"? ", "", line).partition("#")[0].partition(" > ")[0] for line in lines
+    ]
+    assert len(commands) >= 8
+    for command in commands:
+        _parser().parse_args(command.replace('"', "").split())
+
+
+def test_the_limits_in_the_manual_are_the_ones_that_hold_unasked(root: Path, tmp_path: Path) -> None:
+    text = (root / "docs" / "compare.md").read_text(encoding="utf-8")
+    (tmp_path / "limits.toml").write_text(text.split("```toml\n")[1].partition("```")[0])
+    found = read_limits(tmp_path / "limits.toml")
+    assert found.default == Limits()
+    assert found.of("digits", "mlp", "sigprop") != Limits()

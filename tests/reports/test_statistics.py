@@ -42,7 +42,7 @@ def made(tmp_path: Path, cells: Mapping[tuple[str, str], list[float | Status]], 
     store = Store(tmp_path)
     for (rule, task), own in cells.items():
         for seed, score in enumerate(own):
-            status: Status = "ok" if isinstance(score, float) else score  # type: ignore[assignment]
+            status: Status = "ok" if isinstance(score, float) else score
             value = score if isinstance(score, float) else None
             store.put(run(value, status, rule, seed, task=task, reason="because", **changes))
     return grid(creditbench.load_results(tmp_path))
@@ -185,8 +185,10 @@ def test_anchors_come_from_all_records_even_if_the_references_are_not_shown(tmp_
 
 
 def test_what_is_missing_makes_an_interval_and_what_failed_counts_as_worst(tmp_path: Path) -> None:
-    cells = {("fa", "one"): [0.95] * 3, ("dfa", "one"): [0.95] * 3, ("dfa", "two"): ["diverged"] * 3}
-    found = {own.method: own for own in standings(made(tmp_path, ANCHORED | cells))}  # type: ignore[operator]
+    cells: dict[Any, list[float | Status]] = {
+        ("fa", "one"): [0.95] * 3, ("dfa", "one"): [0.95] * 3, ("dfa", "two"): ["diverged"] * 3,
+    }  # fmt: skip
+    found = {own.method: own for own in standings(made(tmp_path, ANCHORED | cells))}
     assert (found["fa"].low, found["fa"].high) == pytest.approx(((1 + WORST) / 2, (1 + BEST) / 2))
     assert found["fa"].mean is None
     assert found["fa"].incomplete == ("two/mlp: missing, not run",)
@@ -489,7 +491,7 @@ def test_an_overlap_adds_up(own: list[tuple[int, int, int]]) -> None:
 
 def test_independent_errors_have_no_kappa_and_the_expected_number_in_common() -> None:
     right = random(10).random((2, 50_000)) < np.array([[0.9], [0.7]])
-    found = predictions.overlap(*(~right).astype(int), np.zeros(50_000, int))
+    found = predictions.overlap(~right[0], ~right[1], np.zeros(50_000, bool))
     assert found.kappa == pytest.approx(0, abs=0.02)
     assert found.both_wrong == pytest.approx(found.expected_both_wrong, rel=0.05)
 

@@ -202,7 +202,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch, kernel: float, call: float, slower:
         turns[0] += 1
         now[0] += seconds * (slower if turns[0] > 40 else 1.0)
 
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
     monkeypatch.setattr(module, "kernel", lambda device: lambda: passing(kernel))
     return calibrated(lambda: passing(call), CPU, 0.0)
 
