@@ -6,6 +6,7 @@ first, so that all moments of a seed go through its weights as one batch. See `s
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -112,6 +113,11 @@ class _Synaptic(TemporalBlock):
     def preactivation_shape(self) -> Shape:
         return self.synapses.output_shape
 
+    @property
+    @abstractmethod
+    def leak(self) -> float:
+        """What is left of the potential a step later."""
+
     def initial(self, generator: torch.Generator) -> dict[str, Tensor]:
         return {name: self.gain * tensor for name, tensor in self.synapses.initial(generator).items()}
 
@@ -189,7 +195,6 @@ class SpikingBlock(_Synaptic):
 
     @property
     def leak(self) -> float:
-        """What is left of the potential a step later: α."""
         return self.neuron.decay
 
     def step(self, inputs: Tensor, state: Tensors) -> tuple[Trace, dict[str, Tensor]]:
@@ -248,7 +253,6 @@ class LeakyReadout(_Synaptic):
 
     @property
     def leak(self) -> float:
-        """What is left of the potential a step later: κ."""
         return self.decay
 
     @property

@@ -57,7 +57,6 @@ class DeepContinuousLocalLearning(LearningRule):
                 if block is readout:
                     change = error_at_each_step(trace.output, batch, context)
                 else:
-                    assert not isinstance(block, type(readout))
                     own = state.carried[block.name]
                     y = sent_through(trace.output.flatten(3), own.mT, readout)
                     change = sent_through(error_at_each_step(y, batch, context), own, block)

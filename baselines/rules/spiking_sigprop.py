@@ -75,8 +75,9 @@ class _SpikingSignalPropagation(LearningRule):
                     delta = delta[:, :, :samples].contiguous()
                 sums.add(block.name, block.synaptic_update(came_in[block.name], delta))
                 x = trace.output
-            h, before = x[:, :, :samples], states.get(readout.name)
-            trace, states[readout.name] = readout.step(h, before or readout.initial_state(h))
+            h = x[:, :, :samples]
+            resting = states.get(readout.name) or readout.initial_state(h)
+            trace, states[readout.name] = readout.step(h, resting)
             came_in[readout.name] = filtered(came_in.get(readout.name), h, readout.leak)
             error = error_at_each_step(trace.output, batch, context)
             sums.add(readout.name, readout.synaptic_update(came_in[readout.name], error))

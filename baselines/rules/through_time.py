@@ -8,7 +8,7 @@ from torch import Tensor
 
 from creditbench.baselines.networks.neurons import folded, unfolded
 from creditbench.baselines.networks.spiking import LeakyReadout, SpikingBlock
-from creditbench.suite.types import Batch, Context, LearningRule, Network, Step
+from creditbench.suite.types import Batch, Block, Context, LearningRule, Network, Step
 
 
 def refuse_other_than_spiking(rule: LearningRule, network: Network) -> str | None:
@@ -41,7 +41,7 @@ def error_at_each_step(y: Tensor, batch: Batch, context: Context) -> Tensor:
     return context.loss.gradient(y.flatten(0, 1), labels.flatten(0, 1)).view_as(y)
 
 
-def sent_through(error: Tensor, feedback: Tensor, block: SpikingBlock) -> Tensor:
+def sent_through(error: Tensor, feedback: Tensor, block: Block) -> Tensor:
     """B e at every step: [time, seed, batch, classes] and [seed, classes, units] -> [time, seed, batch,
     *output_shape]."""
     signal = unfolded(folded(error) @ feedback, len(error))

@@ -1,6 +1,7 @@
 """Spiking networks: neurons by hand, the closed form against autograd, one way of walking as the other."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +25,7 @@ from creditbench.suite.types import Batch, TemporalBlock
 from tools import learner, network, toy_batch, toy_task, updates
 
 EVENTS = (7, 2, 3, 3)  # [time, polarities, height, width]
-KINDS = [
+KINDS: list[dict[str, Any]] = [
     {},
     {"depth": 2, "recurrent": True},
     {"neuron": "alif"},
@@ -127,7 +128,7 @@ def by_hand(model: Learner, batch: Batch, leaves: list[dict[str, Tensor]]) -> Te
 
 
 @pytest.mark.parametrize("options", KINDS)
-def test_the_reverse_scan_is_backpropagation_through_time(options: dict[str, object]) -> None:
+def test_the_reverse_scan_is_backpropagation_through_time(options: dict[str, Any]) -> None:
     """Against autograd through the equations, moment by moment: seed by seed, every parameter."""
     model, batch = spiking(seeds=(3,), **options), events(1)
     leaves = [
@@ -156,7 +157,7 @@ def flat(found: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
 
 @settings(deadline=None, max_examples=25)
 @given(cuts=st.lists(st.integers(1, EVENTS[0] - 1), max_size=3), kind=st.sampled_from(KINDS))
-def test_a_sequence_may_be_cut_anywhere(cuts: list[int], kind: dict[str, object]) -> None:
+def test_a_sequence_may_be_cut_anywhere(cuts: list[int], kind: dict[str, Any]) -> None:
     """Pieces, each from the state that the one before left, give what the whole gives, bit for bit."""
     model, batch = spiking(**kind), events()
     whole = model.network.forward(batch.inputs)
@@ -173,7 +174,7 @@ def test_a_sequence_may_be_cut_anywhere(cuts: list[int], kind: dict[str, object]
 
 
 @pytest.mark.parametrize("options", KINDS)
-def test_moment_by_moment_is_layer_by_layer(options: dict[str, object]) -> None:
+def test_moment_by_moment_is_layer_by_layer(options: dict[str, Any]) -> None:
     model, batch = spiking(**options), events()
     moments = list(model.network.through_time(batch.inputs))
     assert len(moments) == EVENTS[0]
@@ -298,6 +299,6 @@ def test_a_rule_that_knows_of_no_time_is_refused_with_a_reason() -> None:
         ((1, 4, 4), {"steps": -1}, "at least 1 step"),
     ],
 )
-def test_bad_options_are_refused(shape: tuple[int, ...], options: dict[str, object], words: str) -> None:
+def test_bad_options_are_refused(shape: tuple[int, ...], options: dict[str, Any], words: str) -> None:
     with pytest.raises(CreditbenchError, match=words):
         network(toy_task(shape), "snn", **options)

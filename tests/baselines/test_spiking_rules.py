@@ -61,7 +61,7 @@ class Spikes(torch.autograd.Function):
         return change[0] * SURROGATES["arctan"].slope(ctx.saved_tensors[0])
 
 
-spike: Callable[[Tensor], Tensor] = Spikes.apply  # type: ignore[assignment]
+spike: Callable[[Tensor], Tensor] = Spikes.apply
 
 
 # ----------------------------------------------------------------------------- e-prop
@@ -274,7 +274,7 @@ FORBIDDEN = Surrogate(forbidden, forbidden)
 def test_sigprop_at_the_voltage_trains_where_a_surrogate_raises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(SURROGATES, "arctan", FORBIDDEN)  # type: ignore[arg-type]
+    monkeypatch.setitem(SURROGATES, "arctan", FORBIDDEN)
     model, batch = spiking(SignalPropagationAtVoltage(), depth=2), events()
     before = {name: tensor.clone() for name, tensor in model.tensors().items()}
     losses = []
@@ -289,7 +289,7 @@ def test_sigprop_at_the_voltage_trains_where_a_surrogate_raises(
     "rule", [SignalPropagationAtSurrogate, OnlineTrainingThroughTime, EligibilityPropagation, Backpropagation]
 )
 def test_the_others_do_ask_it(rule: type[LearningRule], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(SURROGATES, "arctan", FORBIDDEN)  # type: ignore[arg-type]
+    monkeypatch.setitem(SURROGATES, "arctan", FORBIDDEN)
     with pytest.raises(AssertionError, match="the surrogate was asked"):
         spiking(rule()).step(events())
 
