@@ -42,7 +42,10 @@ def the_library() -> Any:
         raise CreditbenchError(
             "The ray executor needs Ray: pip install 'creditbench[ray]'; or use --executor processes."
         ) from error
-    except KeyError as error:  # Ray looks for AMD's devices then, and is ready for an ImportError alone
+    # amdsmi's first lines look AMD's library up in a dictionary that lacks it; Ray, which imports amdsmi to
+    # look for AMD's devices, is ready for an ImportError alone. Its workers import it as well, so that hiding
+    # amdsmi in this process would only move the error there.
+    except KeyError as error:
         raise CreditbenchError(
             f"Ray cannot be imported ({error} is missing): amdsmi, which the extra `energy` brings, is here"
             " without AMD's library. Use an environment with creditbench[ray] alone, or uninstall amdsmi."

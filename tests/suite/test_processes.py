@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -246,6 +247,21 @@ def test_what_an_executor_cannot_do_is_said_at_once(execution: Execution, words:
     with pytest.raises(CreditbenchError) as caught:
         choose(execution, CPU)
     assert words in str(caught.value)
+
+
+def test_ray_beside_an_amdsmi_without_amds_library_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As amdsmi 7.0 and Ray 2.60 do it, wherever either is installed; test_ray.py has the real Ray."""
+    (tmp_path / "amdsmi.py").write_text("_libraries = {}\n_libraries['libamd_smi.so']\n")
+    (tmp_path / "ray.py").write_text("try:\n    import amdsmi\nexcept ImportError:\n    amdsmi = None\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("ray", "amdsmi")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(CreditbenchError, match="amdsmi, which the extra `energy` brings") as caught:
+        choose(Execution("ray"), CPU)
+    assert "'libamd_smi.so' is missing" in str(caught.value)
+    assert "Use an environment with creditbench[ray] alone" in str(caught.value)
 
 
 def test_sizes_and_times_are_read_as_they_are_written() -> None:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -169,6 +171,19 @@ def test_limits_hold_on_a_cluster_too(ray: Any, folder: Path) -> None:
     ((_, status, reason),) = summary.troubles
     assert status == "out-of-memory"
     assert "its ceiling was 1 GiB" in str(reason)
+
+
+def test_ray_beside_an_amdsmi_without_amds_library_is_a_sentence(ray: Any, folder: Path) -> None:
+    (folder / "amdsmi.py").write_text("_libraries = {}\n_libraries['libamd_smi.so']\n")  # as amdsmi 7.0 does
+    program = "from creditbench.suite.executors.ray import the_library; the_library()"
+    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert "CreditbenchError: Ray cannot be imported ('libamd_smi.so' is missing)" in done.stderr
 
 
 def test_an_address_without_a_cluster_is_a_sentence(ray: Any, folder: Path) -> None:
