@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.registry import load
+from creditbench.suite.series import Series
 from creditbench.suite.types import Splits, Task
 from creditbench.tasks import TASKS
 
@@ -23,7 +24,34 @@ SIZES = {
     "fashion-mnist": (55_000, 5_000, 10_000),
     "kmnist": (55_000, 5_000, 10_000),
     "cifar10": (45_000, 5_000, 10_000),
+    "xor-events": (90_000, 10_000, 10_000),
+    "xor-dense": (90_000, 10_000, 10_000),
+    "irregular-sines": (4_000, 1_000, 1_000),
+    "copy-5": (5_000, 1_000, 1_000),
+    "copy-20": (5_000, 1_000, 1_000),
+    "delayed-match-10": (5_000, 1_000, 1_000),
+    "delayed-match-40": (5_000, 1_000, 1_000),
+    "cue-accumulation-10": (5_000, 1_000, 1_000),
+    "cue-accumulation-40": (5_000, 1_000, 1_000),
+    "digits-events": (1197, 300, 300),
+    "event-smnist": (55_000, 5_000, 10_000),
+    "walker2d": (9_684, 1_272, 1_937),  # the published numbers of windows
+    "physionet-2012": (2_560, 640, 800),
+    "person-activity-tenth-a": (657, 164, 205),
+    "person-activity-tenth-b": (420, 104, 131),
+    "person-activity-a": (6_216, 1_553, 1_942),  # 7,769 published training windows, a fifth for validation
+    "person-activity-b": (4_195, 1_048, 1_311),
+    "japanese-vowels": (216, 54, 370),
+    "character-trajectories-100-drop-30": (60, 20, 20),
+    "character-trajectories-100-drop-50": (60, 20, 20),
+    "character-trajectories-100-drop-70": (60, 20, 20),
 }
+IMAGES = [name for name in TASKS if load("task", name).kind == "image"]
+SERIES = [name for name in TASKS if load("task", name).kind == "series"]
+# Where different originals are the same samples once they are black and white, or short streams of bits.
+MERGED = ("digits-events", "event-smnist", "xor-events", "xor-dense")
+every_image_task = pytest.mark.parametrize("name", IMAGES)
+every_series_task = pytest.mark.parametrize("name", SERIES)
 every_task = pytest.mark.parametrize("name", TASKS)
 SplitsOf = Callable[[str], Splits]
 
@@ -76,7 +104,7 @@ def test_the_splits_have_the_sizes_they_are_said_to_have(name: str, splits_of: S
     assert (len(splits.train), len(splits.validation), len(splits.test)) == SIZES[name]
 
 
-@every_task
+@every_image_task
 def test_samples_are_stored_as_bytes_with_a_class_each(name: str, splits_of: SplitsOf) -> None:
     task, splits = load("task", name), splits_of(name)
     for split in (splits.train, splits.validation, splits.test):
@@ -86,8 +114,8 @@ def test_samples_are_stored_as_bytes_with_a_class_each(name: str, splits_of: Spl
         assert set(split.targets.tolist()) == set(range(task.classes))
 
 
-@every_task
-def test_no_image_of_one_split_is_in_another(name: str, splits_of: SplitsOf) -> None:
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in MERGED])
+def test_no_sample_of_one_split_is_in_another(name: str, splits_of: SplitsOf) -> None:
     splits = splits_of(name)
     train, validation, test = map(
         _images, (splits.train.inputs, splits.validation.inputs, splits.test.inputs)
@@ -101,7 +129,7 @@ def _images(inputs: Tensor) -> set[bytes]:
     return {hashlib.md5(image.tobytes()).digest() for image in inputs.numpy()}
 
 
-@every_task
+@every_image_task
 def test_prepared_training_data_has_mean_zero_and_deviation_one(name: str, splits_of: SplitsOf) -> None:
     task, inputs = load("task", name), splits_of(name).train.inputs
     for channel in range(task.input_shape[0]):
@@ -111,3 +139,31 @@ def test_prepared_training_data_has_mean_zero_and_deviation_one(name: str, split
         mean = counts @ values / counts.sum()
         assert mean.abs() < 1e-4
         assert (counts @ (values - mean) ** 2 / counts.sum()).sqrt() == pytest.approx(1, abs=1e-4)
+
+
+@every_series_task
+def test_a_series_is_packed_with_a_target_for_each_sample_or_step(name: str, splits_of: SplitsOf) -> None:
+    task, splits = load("task", name), splits_of(name)
+    for split in (splits.train, splits.validation, splits.test):
+        assert split.inputs.shape == (len(split), *task.input_shape)
+        assert split.inputs.dtype == torch.float32
+        series = Series.unpack(split.inputs)
+        assert torch.equal(series.pack().nan_to_num(nan=-9e9), split.inputs.nan_to_num(nan=-9e9))
+        assert (series.elapsed >= 0).all()
+        where = (len(split), *task.output_shape[:-1])  # one per sample, or one per step
+        if task.loss == "mse":
+            assert split.targets.shape == (*where, task.classes)
+            assert split.targets[series.present].isfinite().all()
+        else:
+            assert split.targets.shape == where
+            assert set(split.targets.flatten().tolist()) - {-1} == set(range(task.classes))
+            if task.every_step:
+                assert (split.targets[~series.present] == -1).all()
+
+
+@every_series_task
+def test_prepared_series_are_of_the_order_of_one(name: str, splits_of: SplitsOf) -> None:
+    task, train = load("task", name), splits_of(name).train
+    series = Series.unpack(task.prepare(train.inputs))
+    assert 0.1 < series.times.max() < 120
+    assert series.values[series.mask > 0].std() < 5
