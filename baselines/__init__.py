@@ -9,6 +9,8 @@ NETWORKS = {
     "noprop": "creditbench.baselines.networks.noprop:noprop",
     "krotov": "creditbench.baselines.networks.krotov:krotov",
     "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
+    "snn": "creditbench.baselines.networks.spiking:snn",
+    "csnn": "creditbench.baselines.networks.spiking:csnn",
 }
 
 RULES = {

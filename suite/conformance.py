@@ -20,12 +20,13 @@ from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner, build_network
 from creditbench.suite.plan import Label, load_rule, make_rule
 from creditbench.suite.specification import parse_label
-from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task
+from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task, refusal
 
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = (
     "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
     "conv:width=3", "mlp:width=9,activation=identity", "conv:width=3,activation=identity,pooling=mean",
+    "snn:width=9,depth=2,steps=4", "snn:width=9,neuron=alif,recurrent=true,steps=4", "csnn:width=3,units=9,steps=3",
 )  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def _network(label: str, seeds: list[int]) -> Network:
 
 
 def _reason(rule: LearningRule, label: str) -> str | None:
-    reason = rule.supports(_network(label, [0]), _task())
+    reason = refusal(rule, _network(label, [0]), _task())
     if reason is not None and not (isinstance(reason, str) and reason.strip()):
         raise Broken(f"it returned {reason!r}")
     return reason

@@ -25,6 +25,7 @@ from creditbench.suite.types import (
     State,
     Task,
     Tensors,
+    refusal,
 )
 
 Builder = Callable[..., tuple[Block, ...]]
@@ -94,7 +95,7 @@ class Learner:
         schedule: str,
         steps: int,
     ) -> None:
-        if reason := rule.supports(network, task):
+        if reason := refusal(rule, network, task):
             raise CreditbenchError(reason)
         if len(seeds) > 1 and not rule.together:
             raise CreditbenchError(f"Rule '{rule.name}' trains one seed at a time.")

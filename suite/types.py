@@ -1,7 +1,7 @@
 """The contract: what a task, a network, a learning rule and a step of learning are.
 
-Everything of ours imports this file and it imports nothing of ours but the error type, the phases and the
-seal.
+Everything of ours imports this file and it imports nothing of ours but the error type, the phases, the mark
+of spikes and the seal.
 
 **The seed axis.** Every tensor that belongs to a network in training has a leading seed axis:
 activities [seed, batch, features], weights [seed, out, in], images [seed, batch, channels, height,
@@ -24,6 +24,7 @@ from torch import Tensor
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.phases import in_phase
 from creditbench.suite.seal import refuse_if_sealed
+from creditbench.suite.spikes import declare_spikes
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
@@ -98,7 +99,9 @@ class Task:
     name: str
     version: int
     kind: Literal["image", "events", "series"]
-    input_shape: Shape  # [channels, height, width] or [features] or, of a series, [steps, 1 + features]
+    # [channels, height, width] or [features]; events [time, polarities, height, width]; series [steps, 1 +
+    # features]
+    input_shape: Shape
     classes: int  # or numbers to be told, where the loss is "mse"
     read: Callable[[], Splits]
     offset: tuple[float, ...] = (0.0,)  # one per channel, or one for all
@@ -122,6 +125,37 @@ class Task:
         behind = 0 if self.kind == "series" else len(self.input_shape) - 1  # axes behind the channels
         offset, scale = _affine(self.offset, self.scale, behind, stored.device)
         return (stored.to(torch.float32) - offset) / scale
+
+
+@dataclass(frozen=True)
+class EventTask(Task):
+    """A task whose samples are binned event recordings, [time, polarities, height, width], 0 or 1.
+
+    Stored with eight pixels to a byte, `packed` of them a time step: splits hold [samples, time, packed].
+    `time_step` says how long a step is; there are no offset and scale, since spikes stay spikes."""
+
+    time_step: float = 0.0  # [s]
+
+    @property
+    def packed(self) -> int:
+        """Bytes of one time step."""
+        return -(-math.prod(self.input_shape[1:]) // 8)
+
+    def prepare(self, stored: Tensor) -> Tensor:
+        """Packed samples [..., time, bytes] as declared spikes [..., *input_shape], float."""
+        frame = self.input_shape[1:]
+        bits = _bits(stored.device).index_select(0, stored.flatten().int())  # [bytes, 8]
+        pixels = bits.view(*stored.shape[:-1], 8 * self.packed)
+        if math.prod(frame) % 8:
+            pixels = pixels[..., : math.prod(frame)].contiguous()
+        return declare_spikes(pixels.view(*stored.shape[:-1], *frame))
+
+
+@lru_cache(maxsize=4)
+def _bits(device: torch.device) -> Tensor:
+    """Row n: the bits of the byte n, most significant first, as numpy.packbits has them: [256, 8]."""
+    byte = torch.arange(256, device=device).unsqueeze(1)
+    return (byte >> torch.arange(7, -1, -1, device=device) & 1).float()
 
 
 @lru_cache(maxsize=16)
@@ -180,7 +214,7 @@ class Trace:
     and `activate` one after the other."""
 
     inputs: Tensor | None  # [seed, batch, *input_shape]; None where only `activate` was called
-    output: Tensor  # [seed, batch, *output_shape]
+    output: Tensor  # [seed, batch, *output_shape]; of a TemporalBlock both begin with [time, seed, batch]
     saved: tuple[Any, ...] = ()  # whatever the stages behind the weights keep
 
 
@@ -199,7 +233,7 @@ class Block(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name in {"forward", "preactivate", "activate"} & vars(cls).keys():
+        for name in {"forward", "preactivate", "activate", "step"} & vars(cls).keys():
             setattr(cls, name, in_phase("forward")(vars(cls)[name]))
 
     @property
@@ -287,12 +321,59 @@ class Block(ABC):
         return replace(self, parameters=parameters)
 
 
+@dataclass(frozen=True, kw_only=True)
+class TemporalBlock(Block):
+    """A block with a state, which goes in and out along time: spiking neurons, recurrent units.
+
+    Its activities are [time, seed, batch, *shape], in and out. `forward`, `deactivate`, `synaptic_update`
+    and `transport` take a sequence whole, from the initial state on; `step` takes the next piece of one,
+    which may be a single moment, and the state that the piece before left. Both give the same; every method
+    takes the trace of either: the trace of a moment is that of a sequence of length 1, so that what leads
+    back through it is what that moment alone has to do with it.
+
+    The first block of a network gets what a batch holds, [seed, batch, *input_shape], and `arrivals` turns
+    that into moments. The last block's `forward` gives one output for the sequence, [seed, batch, classes],
+    and its `step` one for each moment, [time, seed, batch, classes]."""
+
+    @abstractmethod
+    def arrivals(self, inputs: Tensor, context: Context | None = None) -> Iterator[Tensor]:
+        """A network's inputs [seed, batch, *input_shape], moment by moment: [1, seed, batch, *shape]."""
+
+    @abstractmethod
+    def initial_state(self, inputs: Tensor) -> dict[str, Tensor]:
+        """State before the first of `inputs`, [time, seed, batch, *shape]: each [seed, batch, ...]."""
+
+    @abstractmethod
+    def step(self, inputs: Tensor, state: Tensors) -> tuple[Trace, dict[str, Tensor]]:
+        """[time, seed, batch, *shape] and the state before -> Trace and the state behind."""
+
+
 @dataclass(frozen=True)
 class Network:
     """A chain of blocks; the last one is the output layer."""
 
     label: str
     blocks: tuple[Block, ...]
+
+    @property
+    def temporal(self) -> bool:
+        """Whether activity goes along time. All blocks of a network are alike in that."""
+        return isinstance(self.blocks[0], TemporalBlock)
+
+    def through_time(self, inputs: Tensor, context: Context | None = None) -> Iterator[list[Trace]]:
+        """The traces of all blocks at one moment after the other; of no other moment is anything kept.
+
+        For networks of temporal blocks. The last trace's output is [1, seed, batch, classes]."""
+        blocks = [block for block in self.blocks if isinstance(block, TemporalBlock)]
+        states: list[Tensors | None] = [None] * len(blocks)
+        for x in blocks[0].arrivals(inputs, context):
+            traces: list[Trace] = []
+            for place, block in enumerate(blocks):
+                before = states[place]
+                trace, states[place] = block.step(x, block.initial_state(x) if before is None else before)
+                traces.append(trace)
+                x = trace.output
+            yield traces
 
     def forward(self, inputs: Tensor, context: Context | None = None) -> list[Trace]:
         """The traces of all blocks; the last one's output has shape [seed, batch, classes]."""
@@ -364,6 +445,7 @@ class LearningRule(ABC):
     # What its definition asks of a network that has the option, unless a recipe or the user says otherwise.
     network_choices: ClassVar[Mapping[str, Any]] = {}
     own_networks: ClassVar[Sequence[str]] = ()  # made for it alone; the conformance suite tries them, too
+    temporal: ClassVar[bool] = False  # True: it can train networks whose activity goes along time
 
     def supports(self, network: Network, task: Task) -> str | None:
         """Why this rule cannot train that network on that task; None if it can."""
@@ -394,6 +476,13 @@ class LearningRule(ABC):
     def predict(self, network: Network, inputs: Tensor, state: State) -> Tensor:
         """Scores [seed, batch, classes] at inference; it never sees a label."""
         return network(inputs)
+
+
+def refusal(rule: LearningRule, network: Network, task: Task) -> str | None:
+    """Why a rule cannot train that network on that task, by what it declares and by what it says."""
+    if network.temporal and not rule.temporal:
+        return f"{rule.name} knows of no time, along which activity goes in {network.label}; use mlp or conv."
+    return rule.supports(network, task)
 
 
 def check_rule(rule: object, where: str) -> None:

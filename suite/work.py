@@ -21,7 +21,7 @@ from creditbench.suite.provenance import digest, provenance
 from creditbench.suite.record import Cost, Run, Status
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.train import Cell, Progress, Trained, replay, train
-from creditbench.suite.types import Splits
+from creditbench.suite.types import Splits, refusal
 
 # Of a replayed digest. Another number of threads alone can move it by hundredths, since Adam turns rounding
 # into steps where a gradient is zero but for rounding; a changed equation moves it by tenths.
@@ -161,7 +161,7 @@ def assemble(
     network = build_network(
         task, name, builder, {**options, **first.network_choices}, [0], torch.device("cpu")
     )
-    if reason := rule.supports(network, task):
+    if reason := refusal(rule, network, task):
         raise Skip(reason)
     splits, data = load(group.origin.task, device)
     return Cell(task, splits, builder, rule), data

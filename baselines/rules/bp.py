@@ -20,6 +20,7 @@ class Backpropagation(LearningRule):
 
     name: ClassVar[str] = "bp"
     source: ClassVar[str] = "Rumelhart, Hinton & Williams (1986). Nature 323, 533-536"
+    temporal: ClassVar[bool] = True
     search: ClassVar = {"activation": ("relu", "tanh")}
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:

@@ -22,6 +22,7 @@ class DirectFeedbackAlignment(LearningRule):
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "Nøkland (2016), NeurIPS. arXiv:1609.01596"
+    temporal: ClassVar[bool] = True
     search: ClassVar = {"activation": ("relu", "tanh")}
 
     feedback_scale: float = 1.0
@@ -37,7 +38,8 @@ class DirectFeedbackAlignment(LearningRule):
         yield last, last.update(traces[-1], error)
         signal = self.broadcast(error)
         for block, trace in zip(network.blocks[:-1], traces[:-1], strict=True):
-            change = (signal @ state.carried[block.name]).view_as(trace.output)
+            change = (signal @ state.carried[block.name]).view(*signal.shape[:2], *block.output_shape)
+            change = change.expand_as(trace.output)  # the same at every step, where there is time
             yield block, block.update(trace, change)
 
     def broadcast(self, error: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class FeedbackAlignment(LearningRule):
 
     name: ClassVar[str] = "fa"
     source: ClassVar[str] = "Lillicrap et al. (2016), Nature Communications 7, 13276"
+    temporal: ClassVar[bool] = True
     search: ClassVar = {"activation": ("relu", "tanh")}
 
     feedback_scale: float = 1.0

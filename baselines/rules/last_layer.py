@@ -17,6 +17,7 @@ class LastLayer(LearningRule):
 
     name: ClassVar[str] = "last-layer"
     source: ClassVar[str] = "Rahimi & Recht (2008), NeurIPS: random features"
+    temporal: ClassVar[bool] = True
     search: ClassVar = {"activation": ("relu", "tanh")}
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:

@@ -35,7 +35,7 @@ from creditbench.suite.growth import Growth, time_growth
 from creditbench.suite.learner import Learner
 from creditbench.suite.plan import load_rule, make_rule
 from creditbench.suite.seeds import generator
-from creditbench.suite.types import LearningRule, Network
+from creditbench.suite.types import LearningRule, Network, refusal
 
 COURSE = Course()
 SINGLY = 12_800  # samples that come one by one
@@ -230,7 +230,7 @@ def _size(tensor: Tensor) -> Tensor:
 def memory_over_time(subject: Subject) -> Answer:
     if subject.task.kind == "image":
         return Answer("not applicable", reason="the network has no time: its input is a single image")
-    if reason := subject.rule.supports(subject.network(), subject.task):
+    if reason := refusal(subject.rule, subject.network(), subject.task):
         return Answer("not applicable", reason=reason)
     return over_time(time_growth(lambda: _fresh(subject), subject.task))
 
@@ -269,7 +269,7 @@ def _unanswerable(subject: Subject) -> Answer | None:
         return Answer("not applicable", reason="the network has no hidden layer")
     if task.metric != "accuracy":
         return Answer("undetermined", reason=f"margins are stated for accuracy, not for {task.metric}")
-    if reason := subject.rule.supports(network, task):
+    if reason := refusal(subject.rule, network, task):
         return Answer("not applicable", reason=reason)
     if not undisturbed(subject).learned & {block.name for block in network.blocks[:-1]}:
         return Answer("not applicable", reason="no hidden layer learns, so there is nothing to lose")
