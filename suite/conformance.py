@@ -26,7 +26,8 @@ INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
 NETWORKS = (
     "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
     "conv:width=3", "mlp:width=9,activation=identity", "conv:width=3,activation=identity,pooling=mean",
-    "snn:width=9,depth=2,steps=4", "snn:width=9,neuron=alif,recurrent=true,steps=4", "csnn:width=3,units=9,steps=3",
+    "snn:width=9,depth=2,steps=4", "snn:width=9,neuron=alif,recurrent=true,steps=4",
+    "csnn:width=3,units=9,steps=3",
 )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ class Series:
         """The series of a packed tensor [..., steps, 1 + features]."""
         time, features = packed[..., 0], packed[..., 1:]
         lengths = time.isfinite().sum(-1)
-        observed = features.isfinite()
+        observed = features.isfinite() & time.isfinite().unsqueeze(-1)
         # A network may walk on behind the end of a short series: no time passes there.
         times = torch.cummax(time.nan_to_num(nan=-torch.inf, neginf=-torch.inf), -1).values
         return Series(torch.where(observed, features, 0.0), observed.to(packed.dtype), times, lengths)
