@@ -89,4 +89,8 @@ RULES = {
     "forward-gradient-activity": "creditbench.baselines.rules.forward_gradient:ActivityForwardGradient",
     "local-forward-gradient": "creditbench.baselines.rules.forward_gradient:LocalForwardGradient",
     "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
+    "truncated-bptt": "creditbench.baselines.rules.truncated_bptt:TruncatedBPTT",
+    "rflo": "creditbench.baselines.rules.online:RFLO",
+    "snap-1": "creditbench.baselines.rules.online:SnAp1",
+    "uoro": "creditbench.baselines.rules.uoro:UORO",
 }

@@ -15,7 +15,7 @@ from creditbench.baselines.networks.temporal_weights import ABLATIONS, HOSTS, Te
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.types import Network
 
-SIZE = {"features": 2, "units": 5}
+SIZE: dict[str, Any] = {"features": 2, "units": 5}
 CELLS: dict[str, Cell] = {
     "rnn-dt": cells.TimedRNN(**SIZE),
     "rnn-decay": cells.DecayRNN(**SIZE),
