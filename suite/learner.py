@@ -62,7 +62,7 @@ def build_blocks(task: Task, builder: Builder, options: Mapping[str, Any]) -> tu
     """The blocks without weights. Raises CreditbenchError where the task has a target at every step of a
     series and the network one output for all of them, or the network is made for series and the task has
     none."""
-    of_series = "every_step" in inspect.signature(builder).parameters
+    of_series = is_for_series(builder)
     if task.every_step and not of_series:
         raise CreditbenchError(
             f"Task '{task.name}' has a target at every step, and network '{builder.__name__}' one output for"
@@ -80,6 +80,11 @@ def build_blocks(task: Task, builder: Builder, options: Mapping[str, Any]) -> tu
         )
     own = {"every_step": task.every_step} if of_series else {}
     return builder(task.input_shape, task.classes, **options, **own)
+
+
+def is_for_series(builder: Builder) -> bool:
+    """Whether a network is made for series: it can be asked for an output at every step."""
+    return "every_step" in inspect.signature(builder).parameters
 
 
 class Learner:
