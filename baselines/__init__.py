@@ -11,6 +11,19 @@ NETWORKS = {
     "softhebb": "creditbench.baselines.networks.softhebb:softhebb",
     "snn": "creditbench.baselines.networks.spiking:snn",
     "csnn": "creditbench.baselines.networks.spiking:csnn",
+    "rnn-dt": "creditbench.baselines.networks.recurrent:rnn_dt",
+    "rnn-decay": "creditbench.baselines.networks.recurrent:rnn_decay",
+    "gru-d": "creditbench.baselines.networks.recurrent:gru_d",
+    "ct-lstm": "creditbench.baselines.networks.recurrent:ct_lstm",
+    "ct-gru": "creditbench.baselines.networks.recurrent:ct_gru",
+    "phased-lstm": "creditbench.baselines.networks.recurrent:phased_lstm",
+    "cfc": "creditbench.baselines.networks.recurrent:cfc",
+    "ltc": "creditbench.baselines.networks.recurrent:ltc",
+    "ct-rnn": "creditbench.baselines.networks.recurrent:ct_rnn",
+    "ode-rnn": "creditbench.baselines.networks.recurrent:ode_rnn",
+    "ode-lstm": "creditbench.baselines.networks.recurrent:ode_lstm",
+    "gru-ode": "creditbench.baselines.networks.recurrent:gru_ode",
+    "temporal-weights": "creditbench.baselines.networks.temporal_weights:temporal_weights",
 }
 
 RULES = {
@@ -88,4 +101,8 @@ RULES = {
     "sigprop-voltage": "creditbench.baselines.rules.spiking_sigprop:SignalPropagationAtVoltage",
     "sigprop-surrogate": "creditbench.baselines.rules.spiking_sigprop:SignalPropagationAtSurrogate",
     "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
+    "truncated-bptt": "creditbench.baselines.rules.truncated_bptt:TruncatedBPTT",
+    "rflo": "creditbench.baselines.rules.online:RFLO",
+    "snap-1": "creditbench.baselines.rules.online:SnAp1",
+    "uoro": "creditbench.baselines.rules.uoro:UORO",
 }

@@ -60,7 +60,7 @@ class BoardRow:
     tuning_macs: float | None  # of all trials' training
     cell: str
     seeds: tuple[int, ...]  # asked for, whatever became of them
-    scores: tuple[float, ...]  # share of the test set, after the last epoch, per seed that was scored
+    scores: tuple[float, ...]  # on the test set, after the last epoch, per seed that was scored
     score: float | None  # their mean
     score_std: float | None  # their standard deviation (n - 1)
     best_score: float | None  # mean test score of the epoch that was best on validation
@@ -80,6 +80,8 @@ class BoardRow:
     cost_machine: str | None  # that its step was measured on
     cost_device: str | None
     versions: tuple[str, ...]  # of creditbench
+    metric: str = "accuracy"
+    higher_is_better: bool = True
 
     @property
     def few(self) -> bool:
@@ -88,7 +90,7 @@ class BoardRow:
 
 
 def board(frame: pd.DataFrame) -> list[BoardRow]:
-    """A frame of `load_results` as rows: by task and network, within them by falling mean score.
+    """A frame of `load_results` as rows: by task and network, within them from the best mean score down.
 
     Cells without a score come last. The order of the frame's rows does not matter."""
     tables: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
@@ -109,7 +111,8 @@ def tables(rows: Iterable[BoardRow]) -> list[list[BoardRow]]:
 
 
 def _order(row: BoardRow) -> tuple[Any, ...]:
-    place = (row.score is None, -(row.score or 0.0))
+    sign = -1 if row.higher_is_better else 1
+    place = (row.score is None, sign * (row.score or 0.0))
     track = list(TRACKS).index(row.track)
     return (row.task, row.task_version, row.network, track, *place, row.rule, row.variant, row.cell)
 
@@ -219,6 +222,8 @@ def _row(cell: Cell, variant: str, settings: str, budget: str) -> BoardRow:
         cost_machine=cost["cost_machine"],
         cost_device=cost["cost_device"],
         versions=_distinct(cell, "creditbench"),
+        metric=first["metric"] or "accuracy",
+        higher_is_better=first["higher_is_better"] is not False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from creditbench.reports.board import BoardRow, tables
-from creditbench.reports.figures import ABSENT, percent, rounded
+from creditbench.reports.figures import ABSENT, rounded, told
 from creditbench.reports.terminal import WIDTH, grid, row_name, short, table_title, wrapped
 
 LEGEND = (
@@ -82,7 +82,7 @@ def _memory(rows: Sequence[BoardRow], width: int) -> str:
 
 
 def _target(rows: Sequence[BoardRow], width: int) -> str:
-    heads = ["rule", "MACs\npath", "work\n/path", "MACs\ninterval", "target\n%", "epochs", "steps", "seconds",
+    heads = ["rule", "MACs\npath", "work\n/path", "MACs\ninterval", "target", "epochs", "steps", "seconds",
              "mJ\narith"]  # fmt: skip
     lines = []
     for row in rows:
@@ -93,7 +93,7 @@ def _target(rows: Sequence[BoardRow], width: int) -> str:
             short(path),
             rounded(None if not path else work / path),
             short(cost["pipeline_interval_macs"]),
-            percent(cost["target_score"]),
+            told(cost["target_score"], row.metric),
             rounded(cost["epochs_to_target"]),
             short(cost["steps_to_target"]),
             rounded(cost["seconds_to_target"]),

@@ -10,7 +10,7 @@ from pathlib import Path
 from markupsafe import escape
 
 from creditbench.reports.board import REFERENCE, TRACKS, BoardRow, tables
-from creditbench.reports.figures import percent, rounded
+from creditbench.reports.figures import rounded, told, unit
 from creditbench.reports.page import LEFT, RIGHT, Axis, axis_of
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.store import replacing
@@ -50,7 +50,7 @@ def _table(rows: Sequence[BoardRow], own: str, top: int) -> list[str]:
     head, y = top + LINE, top + LINE + LINE // 2
     parts = [
         _text(10, head, f"{first.task}, {first.network}, {TRACKS[first.track]}", INK, bold=True),
-        _text(WORDS, head, "score, %; step", FAINT),
+        _text(WORDS, head, f"score, {unit(first.metric)}; step", FAINT),
     ]
     for row in rows:
         y += LINE
@@ -64,7 +64,7 @@ def _table(rows: Sequence[BoardRow], own: str, top: int) -> list[str]:
         return parts
     foot = y + LINE
     parts.append(_text(NAMES, foot, f"{axis.low:g}", FAINT))
-    parts.append(_text(NAMES + PLOT - 34, foot, f"{axis.high:g} %", FAINT))
+    parts.append(_text(NAMES + PLOT - 34, foot, f"{axis.high:g} {unit(first.metric)}", FAINT))
     if axis.reference is not None:
         x = NAMES + (axis.reference - LEFT) / (RIGHT - LEFT) * PLOT
         parts.append(_line(f"M{x:.1f} {head + 12}V{foot - 12}", FAINT, ' stroke-dasharray="2 3"'))
@@ -76,9 +76,9 @@ def _figures(row: BoardRow) -> str:
     """ "96.78 ±0.38; 0.845 × bp", or what became of the rule."""
     if row.score is None:
         return row.status
-    spread = "" if row.score_std is None else f" ±{percent(row.score_std)}"
+    spread = "" if row.score_std is None else f" ±{told(row.score_std, row.metric)}"
     step = "" if row.step_ratio is None else f"; {rounded(row.step_ratio)} × {REFERENCE}"
-    return f"{percent(row.score)}{spread}{step}"
+    return f"{told(row.score, row.metric)}{spread}{step}"
 
 
 def _marks(row: BoardRow, axis: Axis, y: int, colour: str) -> list[str]:

@@ -6,12 +6,12 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
 from creditbench.reports.board import REFERENCE, TRACKS, BoardRow, tables
-from creditbench.reports.figures import exact, percent, prefixed, rounded
+from creditbench.reports.figures import SHARES, exact, prefixed, rounded, told, unit
 from creditbench.reports.legend import (
     LEGEND,
     footnotes,
@@ -30,19 +30,20 @@ LEFT, RIGHT = 4.0, 146.0  # [px] of an axis
 
 @dataclass(frozen=True)
 class Axis:
-    """Of the scores in one table, in %."""
+    """Of the scores in one table, in % or, of errors, as they are."""
 
     low: float
     high: float
     reference: float | None  # [px] where bp is
+    scale: float = 100.0  # of the axis to a score
 
     def misses(self, score: float) -> bool:
-        """Whether a score in [0, 1] lies below the axis."""
-        return 100 * score < self.low
+        """Whether a score lies below the axis."""
+        return self.scale * score < self.low
 
     def place(self, score: float) -> float:
-        """[px] from the left for a score in [0, 1]; what lies outside ends at the edge."""
-        share = (100 * score - self.low) / (self.high - self.low)
+        """[px] from the left for a score; what lies outside ends at the edge."""
+        share = (self.scale * score - self.low) / (self.high - self.low)
         return round(LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0), 2)
 
 
@@ -59,7 +60,7 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "percent": percent, "rounded": rounded, "prefixed": prefixed, "exact": exact
+        "told": told, "unit": unit, "rounded": rounded, "prefixed": prefixed, "exact": exact
     }  # fmt: skip
     tasks: dict[tuple[str, int], list[Mapping[str, object]]] = {}
     for part in tables(rows):
@@ -102,6 +103,8 @@ def axis_of(rows: Sequence[BoardRow]) -> Axis | None:
     scored = sorted((row for row in rows if row.score is not None), key=lambda row: -(row.score or 0.0))
     if not scored:
         return None
+    if scored[0].metric not in SHARES:
+        return _of_errors(scored)
     ends, best = _ends(scored), _ends(scored[: len(scored) - len(scored) // 4])
     low, high = best if ends[1] - ends[0] > 2 * (best[1] - best[0]) else ends
     step = next((step for step in STEPS if high - low <= 6 * step), STEPS[-1])
@@ -111,6 +114,15 @@ def axis_of(rows: Sequence[BoardRow]) -> Axis | None:
     if reference is None or axis.misses(reference):
         return axis
     return Axis(axis.low, axis.high, axis.place(reference))
+
+
+def _of_errors(scored: Sequence[BoardRow]) -> Axis:
+    """From 0 to a round number behind the greatest error; all of them lie on it."""
+    highest = max(score for row in scored for score in row.scores)
+    size = 10.0 ** math.floor(math.log10(highest)) if highest > 0 else 1.0
+    axis = Axis(0.0, size * math.ceil(highest / size), None, scale=1.0)
+    reference = next((row.score for row in scored if row.rule == REFERENCE), None)
+    return axis if reference is None else replace(axis, reference=axis.place(reference))
 
 
 def _ends(rows: Sequence[BoardRow]) -> tuple[float, float]:

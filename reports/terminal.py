@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from creditbench.reports.board import TRACKS, BoardRow, tables
-from creditbench.reports.figures import ABSENT, percent, prefixed, rounded
+from creditbench.reports.figures import ABSENT, prefixed, rounded, told, unit
 from creditbench.reports.legend import (
     FEW_MARK,
     footnotes,
@@ -21,9 +21,10 @@ WIDTH, NAME = 110, 20  # characters of a line, and of its first column
 # Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.
 RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 SHORT = (
-    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, %. val: mean "
-    "on validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
-    "training step. MACs: per sample, counted at operator dispatch. params: network + learned by the rule."
+    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, % (MSE: as it "
+    "is). val: mean on validation. step: median training step, × bp on the same machine, and ms. peak: live "
+    "tensors in a training step. MACs: per sample, counted at operator dispatch. params: network + learned "
+    "by the rule."
 )
 
 
@@ -46,7 +47,8 @@ def clean(text: str) -> str:
 
 
 def _table(rows: Sequence[BoardRow], marks: dict[str, str], width: int) -> str:
-    heads = ["rule", "score", "val", "seeds", "step\n× bp", "step\nms", "peak\nMB", "MACs\ntrain",
+    score = "score" if unit(rows[0].metric) == "%" else unit(rows[0].metric)
+    heads = ["rule", score, "val", "seeds", "step\n× bp", "step\nms", "peak\nMB", "MACs\ntrain",
              "MACs\ninfer", "params", "status"]  # fmt: skip
     lines = []
     for row, score in zip(rows, _scores(rows), strict=True):
@@ -116,12 +118,12 @@ def _full_name(row: BoardRow) -> str:
 
 def _scores(rows: Sequence[BoardRow]) -> list[str]:
     """Aligned at the ±, whatever the width of the spreads."""
-    spreads = [f"±{percent(row.score_std)}" for row in rows]
+    spreads = [f"±{told(row.score_std, row.metric)}" for row in rows]
     room = max(len(spread) for spread in spreads)
     return [
         ABSENT + " " * (room + 2)
         if row.score is None
-        else f"{percent(row.score)} {spread + FEW_MARK * row.few:<{room + 1}}"
+        else f"{told(row.score, row.metric)} {spread + FEW_MARK * row.few:<{room + 1}}"
         for row, spread in zip(rows, spreads, strict=True)
     ]
 
@@ -132,7 +134,7 @@ def _figures(row: BoardRow, marks: dict[str, str]) -> tuple[str, ...]:
     bound = "" if row.macs_complete else ">"
     learned = f"+{short(row.learned_parameters)}" if row.learned_parameters else ""
     return (
-        percent(row.validation_score),
+        told(row.validation_score, row.metric),
         str(seeds) if seeds == asked else f"{seeds}/{asked}",
         rounded(row.step_ratio),
         rounded(row.step_seconds, 1e3) + machine,

@@ -17,17 +17,19 @@ from torch import Tensor
 from creditbench.suite import registry
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.evaluate import with_statistics
-from creditbench.suite.learner import Learner, build_network
+from creditbench.suite.learner import Learner, build_network, is_for_series
 from creditbench.suite.plan import Label, load_rule, make_rule
 from creditbench.suite.specification import parse_label
 from creditbench.suite.types import Batch, LearningRule, Network, Split, Splits, Task, refusal
 
 INPUT, CLASSES, SAMPLES = (1, 6, 6), 4, 12
+SERIES = (5, 3)  # steps, time and features
 NETWORKS = (
     "mlp:width=9", "mlp:width=7,depth=4", "mlp:width=9,normalisation=layer", "mlp:width=9,activation=sigmoid",
     "conv:width=3", "mlp:width=9,activation=identity", "conv:width=3,activation=identity,pooling=mean",
     "snn:width=9,depth=2,steps=4", "snn:width=9,neuron=alif,recurrent=true,steps=4",
     "csnn:width=3,units=9,steps=3",
+    "rnn-dt:width=7", "ct-rnn:width=7,solver=euler,unfolds=1", "ode-lstm:width=7",
 )  # fmt: skip
 
 
@@ -105,19 +107,28 @@ def _misspelt(kind: type[LearningRule]) -> None:
     raise Broken("no_such_hyperparameter=1 was accepted")
 
 
-def _task() -> Task:
+def _task(label: str) -> Task:
+    """Images, or series for a network that is made for them."""
+
     def read() -> Splits:
         raise CreditbenchError("The conformance task has no data.")
 
+    if is_for_series(registry.load("network", parse_label(label)[0])):
+        return Task("conformance", 1, "series", SERIES, CLASSES, read)
     return Task("conformance", 1, "image", INPUT, CLASSES, read)
 
 
-def _batch(seeds: list[int], step: int = 0) -> Batch:
-    """Each seed's batch depends on the seed and the step alone; every class occurs."""
+def _batch(label: str, seeds: list[int], step: int = 0) -> Batch:
+    """Each seed's batch depends on the seed and the step alone; every class occurs. Series are irregular, and
+    half of them end early."""
     inputs, targets = [], []
+    task = _task(label)
     for seed in seeds:
         generator = torch.Generator().manual_seed(1000 * seed + step)
-        inputs.append(torch.randn(SAMPLES, *INPUT, generator=generator))
+        inputs.append(torch.randn(SAMPLES, *task.input_shape, generator=generator))
+        if task.kind == "series":
+            inputs[-1][..., 0] = inputs[-1][..., 0].abs().cumsum(-1)
+            inputs[-1][: SAMPLES // 2, -2:] = torch.nan
         order = torch.randperm(SAMPLES, generator=generator)
         targets.append(torch.arange(SAMPLES)[order] % CLASSES)
     return Batch(torch.stack(inputs), torch.stack(targets))
@@ -126,11 +137,11 @@ def _batch(seeds: list[int], step: int = 0) -> Batch:
 def _network(label: str, seeds: list[int]) -> Network:
     name, options = parse_label(label)
     builder = registry.load("network", name)
-    return build_network(_task(), label, builder, options, seeds, torch.device("cpu"))
+    return build_network(_task(label), label, builder, options, seeds, torch.device("cpu"))
 
 
 def _reason(rule: LearningRule, label: str) -> str | None:
-    reason = refusal(rule, _network(label, [0]), _task())
+    reason = refusal(rule, _network(label, [0]), _task(label))
     if reason is not None and not (isinstance(reason, str) and reason.strip()):
         raise Broken(f"it returned {reason!r}")
     return reason
@@ -138,12 +149,12 @@ def _reason(rule: LearningRule, label: str) -> str | None:
 
 def _learner(rule: LearningRule, label: str, seeds: list[int]) -> Learner:
     rates = [1e-3] * len(seeds)
-    return Learner(_task(), _network(label, seeds), rule, seeds, rates, "constant", 100)
+    return Learner(_task(label), _network(label, seeds), rule, seeds, rates, "constant", 100)
 
 
-def _steps(model: Learner, seeds: list[int], count: int = 3) -> dict[str, Tensor]:
+def _steps(model: Learner, label: str, seeds: list[int], count: int = 3) -> dict[str, Tensor]:
     for step in range(count):
-        model.step(_batch(seeds, step))
+        model.step(_batch(label, seeds, step))
     return {name: tensor.clone() for name, tensor in model.tensors().items()}
 
 
@@ -158,13 +169,13 @@ def _sound(rule: LearningRule, label: str) -> None:
                 raise Broken(f"an update of {name or target} is not finite")
 
     for step in range(3):
-        model.step(_batch([0], step), watch)  # names and shapes are checked by the optimizer
+        model.step(_batch(label, [0], step), watch)  # names and shapes are checked by the optimizer
     if not seen:
         raise Broken("three steps yielded nothing")
 
 
 def _reads_only(rule: LearningRule, label: str) -> None:
-    model, batch = _learner(rule, label, [0]), _batch([0])
+    model, batch = _learner(rule, label, [0]), _batch(label, [0])
     before = copy.deepcopy((dict(model.network.named_parameters()), model.state, batch))
     with torch.no_grad():
         for _ in rule.step(model.network, batch, model.state, model.context()):
@@ -177,12 +188,15 @@ def _reads_only(rule: LearningRule, label: str) -> None:
         ("the batch's", vars(before[2]), vars(after[2])),
     ):
         for name in old:
-            if not torch.equal(old[name], new[name]):
+            same = torch.equal(
+                old[name].nan_to_num(), new[name].nan_to_num()
+            )  # series have NaN where nothing is
+            if not same:
                 raise Broken(f"step changed {what} '{name}' in place; yield updates, return what is carried")
 
 
 def _repeats(rule: LearningRule, label: str) -> None:
-    first, second = (_steps(_learner(rule, label, [0]), [0]) for _ in range(2))
+    first, second = (_steps(_learner(rule, label, [0]), label, [0]) for _ in range(2))
     for name, tensor in first.items():
         if not torch.equal(tensor, second[name]):
             raise Broken(f"'{name}' came out differently the second time; draw from context.noise only")
@@ -194,7 +208,7 @@ def _own_generator(rule: LearningRule, label: str) -> None:
     import numpy as np
 
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state().clone()  # type: ignore[index]
-    _steps(_learner(rule, label, [0]), [0])
+    _steps(_learner(rule, label, [0]), label, [0])
     same = (
         random.getstate() == states[0]
         and (np.random.get_state()[1] == states[1]).all()  # type: ignore[index]
@@ -205,11 +219,11 @@ def _own_generator(rule: LearningRule, label: str) -> None:
 
 
 def _alone(rule: LearningRule, label: str) -> None:
-    together = _steps(_learner(rule, label, [3, 5, 8]), [3, 5, 8])
+    together = _steps(_learner(rule, label, [3, 5, 8]), label, [3, 5, 8])
     for place, seed in enumerate((3, 5, 8)):
         model = _learner(rule, label, [seed])
         start = {name: tensor.clone() for name, tensor in model.tensors().items()}
-        for name, tensor in _steps(model, [seed]).items():
+        for name, tensor in _steps(model, label, [seed]).items():
             # Adam makes steps of rounding where updates cancel, so single weights are no measure.
             apart, moved = (tensor[0] - together[name][place]).norm(), (tensor - start[name]).norm()
             if not apart <= 0.05 * moved + 1e-5:
@@ -220,16 +234,18 @@ def _alone(rule: LearningRule, label: str) -> None:
 
 
 def _differs(rule: LearningRule, label: str) -> None:
-    first, second = (_steps(_learner(rule, label, [seed]), [seed]) for seed in (0, 1))
+    first, second = (_steps(_learner(rule, label, [seed]), label, [seed]) for seed in (0, 1))
     if all(torch.equal(first[name], second[name]) for name in first):
         raise Broken("two seeds came out the same")
 
 
 def _predicts(rule: LearningRule, label: str) -> None:
     model = _learner(rule, label, [0, 1] if rule.together else [0])
-    inputs = _batch([0, 1] if rule.together else [0]).inputs
+    inputs = _batch(label, [0, 1] if rule.together else [0]).inputs
     with torch.no_grad():
-        network = with_statistics(model.network, _task(), Split(inputs[0], inputs.new_zeros(len(inputs[0]))))
+        network = with_statistics(
+            model.network, _task(label), Split(inputs[0], inputs.new_zeros(len(inputs[0])))
+        )
         scores = rule.predict(network, inputs, model.state)
     if scores.shape != (*inputs.shape[:2], CLASSES):
         wanted = [*inputs.shape[:2], CLASSES]

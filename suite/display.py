@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from creditbench.suite.plan import load_task
 from creditbench.suite.record import Run
 from creditbench.suite.work import Group
 
@@ -69,7 +70,7 @@ class Display:
         share, epochs = steps / of, group.specs[0].epochs
         shown = f"epoch {int(share * epochs)}/{epochs}"
         if validation_score is not None:
-            shown += f", validation {100 * validation_score:.1f} %"
+            shown += f", validation {_told(validation_score, load_task(group.origin.task).metric, 1)}"
             self.bars.update(bar, shown=shown)
         self.bars.update(bar, completed=share)
         self.working[id(group)] = (bar, share * len(group.specs))
@@ -88,7 +89,7 @@ class Display:
         if not self.console.is_terminal or run.status != "ok":
             spec = run.spec
             what = f"{spec.task} {spec.network} {spec.rule} seed {spec.seed}"
-            score = "" if run.score is None else f" {100 * run.score:.2f} %"
+            score = "" if run.score is None else f" {_told(run.score, run.metric, 2)}"
             reason = f": {run.reason}" if run.reason else ""
             again = " (first steps replayed: still valid)" if kept else ""
             line = f"[{self.done}/{self.runs}] {what}: {run.status}{score}{reason}{again}"
@@ -96,3 +97,8 @@ class Display:
 
     def complained(self, sentence: str) -> None:
         self.console.print(Text(sentence), soft_wrap=True)
+
+
+def _told(score: float, metric: str, decimals: int) -> str:
+    """Shares in %, errors as they are."""
+    return f"{metric} {score:.4g}" if metric == "mse" else f"{100 * score:.{decimals}f} %"

@@ -18,6 +18,7 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.executors import Executor
 from creditbench.suite.executors.inline import Inline
 from creditbench.suite.fingerprint import MEASURING, TRAINING, fingerprint, modules
+from creditbench.suite.learner import build_blocks
 from creditbench.suite.lock import locked
 from creditbench.suite.plan import Origin, Planned, load_rule, load_task
 from creditbench.suite.provenance import machine
@@ -27,7 +28,6 @@ from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.standing import stand
 from creditbench.suite.store import Store, read
 from creditbench.suite.train import Trained
-from creditbench.suite.types import Block
 from creditbench.suite.work import Group, Outcome, Revalidated, Unmeasured, Work
 
 # Training seeds in one pass pays on a CPU only where single operators are too small to fill it.
@@ -239,9 +239,7 @@ def _weights(cell: Planned) -> float:
     _, options = parse_label(spec.network)
     try:
         builder = registry.load("network", cell.origin.network)
-        blocks: tuple[Block, ...] = builder(
-            task.input_shape, task.classes, **{**options, **spec.network_choices}
-        )
+        blocks = build_blocks(task, builder, {**options, **spec.network_choices})
     except CreditbenchError:
         return math.inf  # the group will say so
     if any(len(block.preactivation_shape) > 1 for block in blocks):

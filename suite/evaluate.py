@@ -20,7 +20,7 @@ class Scores:
 
     score: Tensor
     loss: Tensor
-    predictions: Tensor  # [seed, samples], class numbers
+    predictions: Tensor | None  # [seed, samples(, steps)], class numbers; None where numbers are told
 
 
 def with_statistics(network: Network, task: Task, train: Split) -> Network:
@@ -49,10 +49,10 @@ def score(
         inputs = task.prepare(split.inputs[start : start + AT_ONCE])
         inputs = inputs.expand(network.seeds, *inputs.shape)
         outputs.append(rule.predict(network, inputs, state))
-    output = torch.cat(outputs, 1)  # [seed, samples, classes]
-    targets = split.targets.expand(network.seeds, -1)
+    output = torch.cat(outputs, 1)  # [seed, samples, (steps,) classes]
+    targets = split.targets.expand(network.seeds, *split.targets.shape)
     return Scores(
         METRICS[task.metric](output, targets),
         loss(task.loss).value(output, targets),
-        output.argmax(-1),
+        output.argmax(-1) if not targets.is_floating_point() else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,11 +44,11 @@ def build_network(
 ) -> Network:
     """The blocks with fresh weights, stacked over seeds. Weights depend on task, the network's name,
     block and seed: never on the rule. Raises CreditbenchError for options the network does not have."""
-    blocks = builder(task.input_shape, task.classes, **options)
-    if not blocks or blocks[-1].output_shape != (task.classes,):
+    blocks = build_blocks(task, builder, options)
+    if not blocks or blocks[-1].output_shape != task.output_shape:
         raise CreditbenchError(
             f"Network '{label}' ends in shape {list(blocks[-1].output_shape) if blocks else []} and task"
-            f" '{task.name}' needs [{task.classes}]; make its last block a linear one of that size."
+            f" '{task.name}' needs {list(task.output_shape)}; make its last block a linear one of that size."
         )
     if len({block.name for block in blocks}) < len(blocks):
         raise CreditbenchError(f"Two blocks of network '{label}' share a name; number them.")
@@ -57,6 +58,35 @@ def build_network(
         stacked = {name: torch.stack([one[name] for one in own]).to(device) for name in own[0]}
         bound.append(block.bind(stacked))
     return Network(label, tuple(bound))
+
+
+def build_blocks(task: Task, builder: Builder, options: Mapping[str, Any]) -> tuple[Block, ...]:
+    """The blocks without weights. Raises CreditbenchError where the task has a target at every step of a
+    series and the network one output for all of them, or the network is made for series and the task has
+    none."""
+    of_series = is_for_series(builder)
+    if task.every_step and not of_series:
+        raise CreditbenchError(
+            f"Task '{task.name}' has a target at every step, and network '{builder.__name__}' one output for"
+            " all steps; take a network for series, such as rnn-dt."
+        )
+    if of_series and task.kind != "series":
+        raise CreditbenchError(
+            f"Network '{builder.__name__}' is for series, and task '{task.name}' has none; take a network"
+            " such as mlp."
+        )
+    if task.kind == "series" and not of_series:
+        raise CreditbenchError(
+            f"Task '{task.name}' is made of series, and network '{builder.__name__}' knows neither their"
+            " times nor what was not observed; take a network for series, such as rnn-dt."
+        )
+    own = {"every_step": task.every_step} if of_series else {}
+    return builder(task.input_shape, task.classes, **options, **own)
+
+
+def is_for_series(builder: Builder) -> bool:
+    """Whether a network is made for series: it can be asked for an output at every step."""
+    return "every_step" in inspect.signature(builder).parameters
 
 
 class Learner:

@@ -183,8 +183,9 @@ def train(
             )
             kind = torch.uint8 if cell.task.classes <= 256 else torch.int32
             predictions = {
-                "last": scores.predictions[place].to(kind).cpu().numpy(),
-                "best": tops.predictions[place].to(kind).cpu().numpy(),
+                name: told[place].to(kind).cpu().numpy()
+                for name, told in (("last", scores.predictions), ("best", tops.predictions))
+                if told is not None
             }
         trained.append(Trained(run, predictions))
     return trained
@@ -256,7 +257,9 @@ def _aligned(model: Learner, cell: Cell, spec: Spec, epoch: int) -> list[Alignme
     infers otherwise than by the network's forward pass, whose gradient then says nothing of it."""
     first = cell.splits.train.inputs[: spec.batch_size], cell.splits.train.targets[: spec.batch_size]
     seeds, inputs = model.network.seeds, cell.task.prepare(first[0])
-    batch = Batch(inputs.expand(seeds, *inputs.shape).contiguous(), first[1].expand(seeds, -1).contiguous())
+    batch = Batch(
+        inputs.expand(seeds, *inputs.shape).contiguous(), first[1].expand(seeds, *first[1].shape).contiguous()
+    )
     network = with_statistics(model.network, cell.task, cell.splits.train)
     with torch.no_grad():
         inferred = cell.rule.predict(network, batch.inputs, model.state)

@@ -37,8 +37,10 @@ Tensors = Mapping[str, Tensor]
 class Split:
     """Samples as they are stored: compact, on the device, never normalised in advance."""
 
-    inputs: Tensor  # [samples, *input_shape], usually uint8
-    targets: Tensor  # [samples], int64 class numbers
+    inputs: Tensor  # [samples, *input_shape], usually uint8; series as `suite.series` packs them, float32
+    targets: (
+        Tensor  # [samples] or [samples, steps], int64 class numbers, -1 for none; or [..., outputs], float
+    )
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -70,16 +72,19 @@ class Loss(Protocol):
     name: str
 
     def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over the batch. outputs [seed, batch, classes], targets [seed, batch] -> [seed]."""
+        """Mean over what has a target. outputs [seed, batch, classes] or [seed, batch, steps, classes],
+        targets without the last axis for classes, alike for numbers -> [seed]."""
 
     def values(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Of each sample, as a critic that knows nothing else would say it: [seed, batch]."""
+        """Of each sample, as a critic that knows nothing else would say it (the mean over its steps that
+        have a target, 0 where none has): [seed, batch]."""
 
     def gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Derivative of that mean by the outputs: [seed, batch, classes]."""
+        """Derivative of that mean by the outputs, of their shape."""
 
     def wanted(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The output that the targets ask for (one-hot for classes): [seed, batch, classes]."""
+        """The output that the targets ask for (one-hot for classes), of the outputs' shape; where there is
+        no target, zeros for classes and the output itself for numbers."""
 
 
 @dataclass(frozen=True)
@@ -87,28 +92,38 @@ class Task:
     """What is learned: data, loss and metric, and how the data is to be credited.
 
     `read` returns the splits as stored, on the CPU. The input of a network is
-    `(stored - offset) / scale`, per channel, computed batch by batch.
+    `(stored - offset) / scale`, per channel, computed batch by batch. A series is packed as `suite.series`
+    says, and its channels are the last axis: the time, then the features.
     """
 
     name: str
     version: int
     kind: Literal["image", "events", "series"]
-    input_shape: Shape  # [channels, height, width], [features], or events [time, polarities, height, width]
-    classes: int
+    # [channels, height, width] or [features]; events [time, polarities, height, width]; series [steps, 1 +
+    # features]
+    input_shape: Shape
+    classes: int  # or numbers to be told, where the loss is "mse"
     read: Callable[[], Splits]
     offset: tuple[float, ...] = (0.0,)  # one per channel, or one for all
     scale: tuple[float, ...] = (1.0,)
     loss: str = "cross-entropy"
     metric: str = "accuracy"
     higher_is_better: bool = True
+    every_step: bool = False  # series: whether each step has a target and an output, or each sample one
     target_score: float | None = None  # on validation: what time, steps and energy to target are counted to
     summary: str = ""
     licence: str = ""
     source: str = ""  # whom to cite
 
+    @property
+    def output_shape(self) -> Shape:
+        """What a network has to end in, without seed and batch: [classes], or [steps, classes]."""
+        return (self.input_shape[0], self.classes) if self.every_step else (self.classes,)
+
     def prepare(self, stored: Tensor) -> Tensor:
         """Stored samples [..., *input_shape] as float network inputs of the same shape."""
-        offset, scale = _affine(self.offset, self.scale, len(self.input_shape), stored.device)
+        behind = 0 if self.kind == "series" else len(self.input_shape) - 1  # axes behind the channels
+        offset, scale = _affine(self.offset, self.scale, behind, stored.device)
         return (stored.to(torch.float32) - offset) / scale
 
 
@@ -145,10 +160,10 @@ def _bits(device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _affine(
-    offset: tuple[float, ...], scale: tuple[float, ...], dimensions: int, device: torch.device
+    offset: tuple[float, ...], scale: tuple[float, ...], behind: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Constants on the device, made once: on an accelerator each would be a transfer per batch."""
-    shape = (-1, *(1,) * (dimensions - 1))
+    shape = (-1, *(1,) * behind)
     return torch.tensor(offset, device=device).view(shape), torch.tensor(scale, device=device).view(shape)
 
 
@@ -157,7 +172,7 @@ class Batch:
     """One batch of every seed; each seed sees samples in an order of its own."""
 
     inputs: Tensor  # [seed, batch, *input_shape], float
-    targets: Tensor  # [seed, batch], int64
+    targets: Tensor  # [seed, batch], int64; or as in Split
 
 
 # ----------------------------------------------------------------------------- a step's context

@@ -17,3 +17,12 @@ def order(label: str, count: int) -> list[int]:
 
 def _number(label: str) -> int:
     return int.from_bytes(hashlib.sha256(label.encode()).digest())
+
+
+def mersenne_words(seed: int, count: int) -> list[int]:
+    """The first 32-bit words of numpy's legacy generator RandomState(seed), whose stream is frozen (NEP
+    19)."""
+    import numpy as np
+
+    words: list[int] = np.random.RandomState(seed).randint(0, 2**32, size=count, dtype=np.uint32).tolist()
+    return words

@@ -36,6 +36,16 @@ def fetch(file: DataFile) -> Path:
     return _download(file) if folder is None else _verified(folder, file)
 
 
+def find_folder(name: str, url: str) -> Path:
+    """A folder of the user's with files that are published in a form that is not unpacked here (zip, or many
+    files); the task verifies what is in it. Raises CreditbenchError, saying from where to get it."""
+    folder = folder_of_the_user()
+    if folder is None or not (folder / name).is_dir():
+        where = f"{VARIABLE}={folder}" if folder else f"a folder named by {VARIABLE}"
+        raise CreditbenchError(f"The folder {name} is not in {where}; get it from {url} and unpack it there.")
+    return folder / name
+
+
 def fetch_members(archive: DataFile, members: Sequence[DataFile]) -> list[Path]:
     """As `fetch`, for files that are published together in one tar archive.
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("suite", "tasks", "baselines", "reports")
 
 # What may be imported, wherever in a file: these modules, and for "x.*" what is below x.
-CONTRACT = tuple(f"creditbench.suite.{name}" for name in ("types", "errors", "phases", "spikes"))
+CONTRACT = tuple(f"creditbench.suite.{name}" for name in ("types", "errors", "phases", "spikes", "series"))
 WITHOUT_TORCH = tuple(
     f"creditbench.suite.{name}" for name in ("errors", "frame", "record", "specification", "store")
 )

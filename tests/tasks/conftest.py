@@ -21,7 +21,22 @@ FOLDERS = {
     "nmnist-1k": "NMNIST/Train/0",
     "nmnist": "NMNIST/Train/8/60000.bin",  # a recording that only the whole set may have
     "poker-dvs": "POKERDVS",
+    "event-smnist": "MNIST",
+    "walker2d": "walker",
+    "physionet-2012": "PhysioNet2012",
+    "person-activity-tenth-a": "PersonActivity",
+    "person-activity-tenth-b": "PersonActivity",
+    "person-activity-a": "PersonActivity",
+    "person-activity-b": "PersonActivity",
+    "japanese-vowels": "JapaneseVowels",
+    "character-trajectories-100-drop-30": "CharacterTrajectories",
+    "character-trajectories-100-drop-50": "CharacterTrajectories",
+    "character-trajectories-100-drop-70": "CharacterTrajectories",
 }
+# Tasks over a whole file of which a part may lie at the same place: the size that it has.
+WHOLE = dict.fromkeys(
+    ("person-activity-a", "person-activity-b"), ("PersonActivity/ConfLongDemo_JSI.txt", 20000000)
+)
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +69,12 @@ def splits_of() -> Callable[[str], Splits]:
                 pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA is not set")
             if not (Path(folder) / FOLDERS[name]).exists():
                 pytest.skip(f"the files of {name} are needed: CREDITBENCH_DATA has no {FOLDERS[name]}")
+            if name in WHOLE:
+                file, least = WHOLE[name]
+                if (Path(folder) / file).stat().st_size < least:
+                    pytest.skip(f"the whole {file} is needed: only a part of it is at hand")
+            if name.startswith("character-trajectories"):
+                pytest.importorskip("rdata")
         return read(name)
 
     return splits_of

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.registry import load
+from creditbench.suite.series import Series
 from creditbench.suite.spikes import are_spikes
 from creditbench.suite.types import EventTask, Splits, Task
 from creditbench.tasks import TASKS
@@ -28,7 +29,34 @@ SIZES = {
     "nmnist-1k": (900, 100, 100),
     "nmnist": (55_000, 5_000, 10_000),
     "poker-dvs": (36, 12, 20),
+    "xor-events": (90_000, 10_000, 10_000),
+    "xor-dense": (90_000, 10_000, 10_000),
+    "irregular-sines": (4_000, 1_000, 1_000),
+    "copy-5": (5_000, 1_000, 1_000),
+    "copy-20": (5_000, 1_000, 1_000),
+    "delayed-match-10": (5_000, 1_000, 1_000),
+    "delayed-match-40": (5_000, 1_000, 1_000),
+    "cue-accumulation-10": (5_000, 1_000, 1_000),
+    "cue-accumulation-40": (5_000, 1_000, 1_000),
+    "digits-events": (1197, 300, 300),
+    "event-smnist": (55_000, 5_000, 10_000),
+    "walker2d": (9_684, 1_272, 1_937),  # the published numbers of windows
+    "physionet-2012": (2_560, 640, 800),
+    "person-activity-tenth-a": (657, 164, 205),
+    "person-activity-tenth-b": (420, 104, 131),
+    "person-activity-a": (6_216, 1_553, 1_942),  # 7,769 published training windows, a fifth for validation
+    "person-activity-b": (4_195, 1_048, 1_311),
+    "japanese-vowels": (216, 54, 370),
+    "character-trajectories-100-drop-30": (60, 20, 20),
+    "character-trajectories-100-drop-50": (60, 20, 20),
+    "character-trajectories-100-drop-70": (60, 20, 20),
 }
+IMAGES = [name for name in TASKS if load("task", name).kind == "image"]
+SERIES = [name for name in TASKS if load("task", name).kind == "series"]
+# Where different originals are the same samples once they are black and white, or short streams of bits.
+MERGED = ("digits-events", "event-smnist", "xor-events", "xor-dense")
+every_image_task = pytest.mark.parametrize("name", IMAGES)
+every_series_task = pytest.mark.parametrize("name", SERIES)
 every_task = pytest.mark.parametrize("name", TASKS)
 every_image_task = pytest.mark.parametrize("name", [n for n in TASKS if load("task", n).kind == "image"])
 every_event_task = pytest.mark.parametrize("name", [n for n in TASKS if load("task", n).kind == "events"])
@@ -83,7 +111,7 @@ def test_the_splits_have_the_sizes_they_are_said_to_have(name: str, splits_of: S
     assert (len(splits.train), len(splits.validation), len(splits.test)) == SIZES[name]
 
 
-@every_task
+@every_image_task
 def test_samples_are_stored_as_bytes_with_a_class_each(name: str, splits_of: SplitsOf) -> None:
     task, splits = load("task", name), splits_of(name)
     for split in (splits.train, splits.validation, splits.test):
@@ -96,8 +124,8 @@ def test_samples_are_stored_as_bytes_with_a_class_each(name: str, splits_of: Spl
         assert set(split.targets.tolist()) == set(range(task.classes))
 
 
-@every_task
-def test_no_image_of_one_split_is_in_another(name: str, splits_of: SplitsOf) -> None:
+@pytest.mark.parametrize("name", [name for name in TASKS if name not in MERGED])
+def test_no_sample_of_one_split_is_in_another(name: str, splits_of: SplitsOf) -> None:
     splits = splits_of(name)
     train, validation, test = map(
         _images, (splits.train.inputs, splits.validation.inputs, splits.test.inputs)
@@ -134,3 +162,31 @@ def test_prepared_events_are_spikes_at_every_step_and_of_every_polarity(
     assert are_spikes(spikes)
     assert (spikes.sum((0, 3, 4)) > 0).all()
     assert task.time_step > 0
+
+
+@every_series_task
+def test_a_series_is_packed_with_a_target_for_each_sample_or_step(name: str, splits_of: SplitsOf) -> None:
+    task, splits = load("task", name), splits_of(name)
+    for split in (splits.train, splits.validation, splits.test):
+        assert split.inputs.shape == (len(split), *task.input_shape)
+        assert split.inputs.dtype == torch.float32
+        series = Series.unpack(split.inputs)
+        assert torch.equal(series.pack().nan_to_num(nan=-9e9), split.inputs.nan_to_num(nan=-9e9))
+        assert (series.elapsed >= 0).all()
+        where = (len(split), *task.output_shape[:-1])  # one per sample, or one per step
+        if task.loss == "mse":
+            assert split.targets.shape == (*where, task.classes)
+            assert split.targets[series.present].isfinite().all()
+        else:
+            assert split.targets.shape == where
+            assert set(split.targets.flatten().tolist()) - {-1} == set(range(task.classes))
+            if task.every_step:
+                assert (split.targets[~series.present] == -1).all()
+
+
+@every_series_task
+def test_prepared_series_are_of_the_order_of_one(name: str, splits_of: SplitsOf) -> None:
+    task, train = load("task", name), splits_of(name).train
+    series = Series.unpack(task.prepare(train.inputs))
+    assert 0.1 < series.times.max() < 120
+    assert series.values[series.mask > 0].std() < 5
