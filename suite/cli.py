@@ -14,6 +14,7 @@ from creditbench.suite.commands import (
     growth,
     list_names,
     plan,
+    report,
     run,
     show,
     stability,
@@ -22,7 +23,21 @@ from creditbench.suite.commands import (
 )
 from creditbench.suite.errors import CreditbenchError
 
-COMMANDS = (run, plan, show, why, doctor, list_names, check, audit, growth, tune, stability, challenge)
+COMMANDS = (
+    run,
+    plan,
+    show,
+    report,
+    why,
+    doctor,
+    list_names,
+    check,
+    audit,
+    growth,
+    tune,
+    stability,
+    challenge,
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
