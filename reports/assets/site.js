@@ -83,7 +83,7 @@ const creditbench = (() => {
     return element("a", words, { href });
   }
 
-  const cellPage = (row, section = "") => `${page.root}cells/${row.cell}.html${section}`;
+  const cellPage = (row) => `${page.root}cells/${row.cell}.html`;
 
   // Each seed a dot, their mean a stroke, bp's mean dotted, on the axis that the rows of one table share.
   function strip(row) {
@@ -131,7 +131,9 @@ const creditbench = (() => {
       return both;
     },
   };
-  const COSTLY = new Set(["ratio", "step", "latency", "memory", "activations", "process", "macs", "inference", "path", "energy", "joules"]);
+  // DataTables reads what is searched as HTML where it holds an "&", to turn entities into letters.
+  const escaped = (words) => words.replace(/[&<>]/g, (letter) => `&#${letter.charCodeAt(0)};`);
+
 
   // What has no value stays at the end, whichever way a column is sorted.
   const compare = (sign) => (a, b) => (a == null || b == null ? (a == null) - (b == null) : sign * (a - b));
@@ -146,17 +148,17 @@ const creditbench = (() => {
       type: column.kind === "figure" ? "figure" : "string",
       orderSequence: column.kind === "figure" ? ["desc", "asc"] : ["asc", "desc"],
       orderable: column.key !== "spread",
+      visible: picked().has(column.key),
       data: null,
       render: (_, kind, row) => {
         if (kind === "sort" || kind === "type") return column.kind === "figure" ? row.v[number] ?? null : row.v[number] ?? "";
-        if (kind === "filter") return column.key === "rule" ? `${row.v[number]} ${row.variant} ${row.settings}` : text(row, column.key);
+        if (kind === "filter") return escaped(column.key === "rule" ? `${row.v[number]} ${row.variant} ${row.settings}` : text(row, column.key));
         if (shown[column.key]) return shown[column.key](row);
         return document.createTextNode(text(row, column.key) || ABSENT);
       },
       createdCell: (cell, _, row) => {
         const exact = row.v[number];
         if (column.kind === "figure" && exact != null) cell.title = String(exact);
-        if (COSTLY.has(column.key) && exact != null && row.cell) cell.dataset.cost = "";
       },
     };
   }
@@ -338,7 +340,10 @@ const creditbench = (() => {
       if (form.elements[filter].value !== state[filter]) state[filter] = form.elements[filter].value = DEFAULTS[filter];
     }
     const keep = picked();
-    table.columns().every(function () { this.visible(keep.has(page.columns[this.index()].key), false); });
+    page.columns.forEach(({ key }, number) => {
+      const column = table.column(number);
+      if (column.visible() !== keep.has(key)) column.visible(keep.has(key), false);
+    });
     table.search(state.q).order(order()).draw();
     restoring = false;
     toAddress();
