@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creditbench.suite import recipes
 from creditbench.suite.counting.energy import Energy, energy
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import OPERATIONS, PHASES, Cost, Run
+from creditbench.suite.record import OPERATIONS, PHASES, Cost, Record, Run
 from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.store import Store, read
 
@@ -71,19 +72,23 @@ def load_results(folder: str | Path) -> pd.DataFrame:
     return frame
 
 
-def read_results(folder: str | Path) -> tuple[pd.DataFrame, list[str]]:
-    """As `load_results`, with what can be read and one sentence for each record that cannot."""
+def read_results(
+    *folders: str | Path, seen: Callable[[Path, Record], None] = lambda path, record: None
+) -> tuple[pd.DataFrame, list[str]]:
+    """As `load_results`, of one folder or several, with what can be read and one sentence for each record
+    that cannot. `seen` gets each record as it is read, for what the table does not hold."""
     import pandas as pd
 
     rows: list[tuple[Any, ...]] = []  # runs are let go as they are read: their curves would fill the memory
     costs = Costs()
     problems: list[str] = []
-    for path in Store(Path(folder)).paths():
+    for path in chain.from_iterable(Store(Path(folder)).paths() for folder in folders):
         try:
             record = read(path)
         except CreditbenchError as error:
             problems.append(str(error))
             continue
+        seen(path, record)
         if isinstance(record, Run):
             rows.append(_row(record))
         elif isinstance(record, Cost):

@@ -15,6 +15,10 @@ from creditbench.suite.plan import Label, Origin, Planned, load_rule
 from creditbench.suite.specification import Spec, format_label, parse_label
 
 
+# --seeds N trains N seeds from 0 on. Nobody wants a command for more, and a record may hold any number for a seed.
+MOST_SEEDS = 1000
+
+
 @dataclass(frozen=True)
 class Known:
     """Where the names in records are to be found: what is installed, and rules given by their files.
@@ -81,7 +85,7 @@ class Known:
         suite = self._held.get(first.key)
         if suite is not None and holds(suite, label):
             return shlex.join(["creditbench", "run", suite, *words, "--rule", label, *where])
-        if holds(None, named, seeds, first.epochs, rate):
+        if seeds <= MOST_SEEDS and holds(None, named, seeds, first.epochs, rate):
             words += ["--rule", named, "--seeds", str(seeds), "--epochs", str(first.epochs)]
             words += [] if rate is None else ["--learning-rate", repr(rate)]
             return shlex.join(["creditbench", "run", *words, *where])
