@@ -80,9 +80,9 @@ def spec_of(outcome: Outcome) -> Spec:
 
 def lacks_memory(outcome: Outcome) -> bool:
     """Whether a run or a trial ended for want of memory."""
-    found = outcome.run if isinstance(outcome, Trained) else outcome
-    found = found.tried if isinstance(found, Trial) else found
-    return isinstance(found, Run | Tried) and found.status == "out-of-memory"
+    if isinstance(outcome, Trained):
+        return outcome.run.status == "out-of-memory"
+    return isinstance(outcome, Trial) and outcome.tried.status == "out-of-memory"
 
 
 def with_words(outcome: Outcome, words: str) -> Outcome:

@@ -167,11 +167,11 @@ def _tpe(space: Space, known: list[Point], done: Mapping[Key, Tried], count: int
     for _ in range(count):
         asked = (_point(study.ask(declared).params, space) for _ in range(100 if scores else 0))
         more = (point for extent in (1, 4, 16) for point in halton(space, extent * (len(known) + count)))
-        point = next((point for source in (asked, more) for point in source if key(point) not in used), None)
-        if point is None:
+        found = next((own for source in (asked, more) for own in source if key(own) not in used), None)
+        if found is None:
             raise CreditbenchError(f"The search space has no more than {len(used)} settings; ask for less.")
-        used.add(key(point))
-        yield point
+        used.add(key(found))
+        yield found
 
 
 def library(search: Search = HALTON) -> str:

@@ -7,8 +7,10 @@ neither.) Anyone can open it: `optuna.load_study(study_name=None, storage=Journa
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.standing import FINISHED
@@ -29,14 +31,15 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             begun = path.exists()
             storage = optuna.storages.JournalStorage(backend(str(path)))
-            try:  # looking at a journal leaves it as it lies
-                self.study = optuna.load_study(study_name=name, storage=storage) if begun else None
-            except KeyError:
-                self.study = None  # killed before its first line
-            if self.study is None:
+            study: Any = None
+            with contextlib.suppress(KeyError):  # killed before its first line
+                if begun:  # looking at a journal leaves it as it lies
+                    study = optuna.load_study(study_name=name, storage=storage)
+            if study is None:
                 _mend(path)
                 direction = "maximize" if higher_is_better else "minimize"
-                self.study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+                study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+            self.study = study
         except OSError as error:
             raise CreditbenchError(
                 f"The study {path} cannot be written: {error.strerror}. Choose another place."

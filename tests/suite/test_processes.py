@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -15,7 +16,15 @@ from interrupted import FOLDER, Devours, Dies, Exits, LastLayer, Pauses, label, 
 
 from creditbench.suite.driver import SilentObserver, code_of
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.executors import Execution, Executor, Limits, choose, parse_memory, parse_seconds
+from creditbench.suite.executors import (
+    Execution,
+    Executor,
+    Limits,
+    child,
+    choose,
+    parse_memory,
+    parse_seconds,
+)
 from creditbench.suite.executors.inline import Inline
 from creditbench.suite.executors.processes import Processes
 from creditbench.suite.executors.supervise import RETRIES, cores
@@ -100,6 +109,17 @@ def killed(folder: Path) -> Iterator[list[int]]:
     thread.start()
     yield pids
     thread.join(60)
+
+
+def test_the_server_that_children_are_forked_from_has_torch_and_touched_neither_cuda_nor_threads() -> None:
+    program = (
+        "import os, sys, creditbench.suite.executors.warm as _; import torch;"
+        "print(torch.cuda.is_initialized(), len(os.listdir('/proc/self/task')))"
+    )
+    environment = {**os.environ, **dict.fromkeys(child.THREADS, "1"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1"]
 
 
 def test_processes_give_what_inline_gives(folder: Path) -> None:
