@@ -51,7 +51,7 @@ def calibrated(run: Callable[[], object], device: torch.device, budget: float) -
 
 
 def kernel(device: torch.device) -> Callable[[], Tensor]:
-    """The fixed work. It draws nothing, and may never be changed: stored ratios are to it."""
+    """The fixed work. It draws nothing and may never be changed: stored ratios are to it."""
     weights = torch.linspace(-1, 1, 256 * 256, device=device).view(256, 256) / 16
     start = torch.linspace(-1, 1, 128 * 256, device=device).view(128, 256)
 
@@ -70,7 +70,7 @@ def places(count: int, level: float = LEVEL) -> tuple[int, int]:
     """Where among so many sorted values, counted from 0, the interval of their lower quartile begins and ends:
     it holds the quartile with the level, whatever the values' distribution (order statistics)."""
     tail = (1 - level) / 2
-    low, below = 0, 0.0  # the chance that at most `place` values lie below the quartile
+    low, below = 0, 0.0  # of the values, at most `place` lie below the quartile: how likely that is
     for place in range(count):
         below += comb(count, place) * 0.25**place * 0.75 ** (count - place)
         if below <= tail:
