@@ -67,8 +67,9 @@ def kernel(device: torch.device) -> Callable[[], Tensor]:
 
 
 def places(count: int, level: float = LEVEL) -> tuple[int, int]:
-    """Where among so many sorted values, counted from 0, the interval of their lower quartile begins and ends:
-    it holds the quartile with the level, whatever the values' distribution (order statistics)."""
+    """Where among so many sorted values (from 0) the interval of their lower quartile begins and ends.
+
+    It holds the quartile with the level, whatever the values' distribution (order statistics)."""
     tail = (1 - level) / 2
     low, below = 0, 0.0  # of the values, at most `place` lie below the quartile: how likely that is
     for place in range(count):
