@@ -116,9 +116,11 @@ class Cost:
     step_seconds_spread: Mapping[str, float] = field(
         default_factory=dict
     )  # [s] min, max, mean, std of all timed
-    calibration_seconds: float | None = None  # [s] median of a fixed kernel timed in turns with the step
-    relative_step: float | None = None  # median ratio of a step's time to the kernel's: what machines share
-    relative_step_interval: tuple[float, float] | None = None  # 95 % for that median
+    calibration_seconds: float | None = (
+        None  # [s] lower quartile of a fixed kernel timed in turns with the step
+    )
+    relative_step: float | None = None  # a step's lower quartile over the kernel's: what machines share
+    relative_step_interval: tuple[float, float] | None = None  # both quartiles within their 95 %
     alone: bool = True  # False: other work may have run beside it, so its times compare with nothing
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)

@@ -21,7 +21,7 @@ class Timing:
     """A step's time over that of the calibration kernel, timed in turns with it."""
 
     ratio: float
-    low: float  # 95 % for the median ratio
+    low: float  # both quartiles within their 95 %
     high: float
     kind: str  # "cpu" or "cuda": kernels of different kinds make no common scale
     alone: bool

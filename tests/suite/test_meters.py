@@ -12,7 +12,7 @@ from scipy import stats
 
 from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.meters.alignment import alignment
-from creditbench.suite.meters.calibration import Calibration, calibrated, kernel, lowest_place
+from creditbench.suite.meters.calibration import Calibration, calibrated, kernel, places
 from creditbench.suite.meters.joules import joules
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.meters.process import RESET, cuda_peak, process_peak
@@ -217,12 +217,30 @@ def test_calibrated_time_is_the_ratio_and_blind_to_how_fast_the_machine_is(
         assert found.interval == pytest.approx((3.0, 3.0))
 
 
-@pytest.mark.parametrize("count", [6, 10, 30, 101])
-def test_the_interval_of_a_median_holds_its_level_by_the_binomial(count: int) -> None:
-    place = lowest_place(count)
-    inside = 1 - 2 * float(stats.binom.cdf(place, count, 0.5))
-    assert inside >= 0.95
-    assert 1 - 2 * float(stats.binom.cdf(place + 1, count, 0.5)) < 0.95  # and is the shortest that does
+def test_calibrated_time_is_blind_to_interruptions_of_every_other_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from creditbench.suite.meters import calibration as module
+
+    now, calls = [0.0], [0]
+
+    def passing(seconds: float) -> None:
+        calls[0] += 1
+        now[0] += seconds + (0.1 if calls[0] % 4 in (1, 2) else 0.0)  # half of the steps, half of the kernels
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "kernel", lambda device: lambda: passing(2e-3))
+    found = calibrated(lambda: passing(6e-3), CPU, 0.0)
+    assert found.ratio == pytest.approx(3.0)
+    assert found.interval == pytest.approx((3.0, 3.0))
+
+
+@pytest.mark.parametrize("count", [30, 101, 500])
+def test_the_interval_of_a_quartile_holds_its_level_by_the_binomial(count: int) -> None:
+    low, high = places(count)
+    assert stats.binom.cdf(high, count, 0.25) - stats.binom.cdf(low, count, 0.25) >= 0.95
+    assert stats.binom.cdf(low + 1, count, 0.25) > 0.025  # and neither end could lie further in
+    assert stats.binom.cdf(high - 1, count, 0.25) < 0.975
 
 
 def test_the_kernel_is_the_same_work_for_ever() -> None:
