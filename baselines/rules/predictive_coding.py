@@ -38,18 +38,17 @@ def settle(
     """`steps` steps of h_l ← h_l - rate (Jᵀ_{l+1} d_{l+1} - d_l), all blocks at once, from the forward pass.
 
     Returns the predictions made from the values then reached, and the slopes d_l at them."""
-    values = values_of(traces)[:-1]
+    traces, values = list(traces), values_of(traces)[:-1]
     slopes = [torch.zeros_like(value) for value in values] + [last(traces[-1].output)]
-    for _ in range(steps):
-        pulls = [
-            carried_down(block, trace, slope)
-            for block, trace, slope in zip(blocks[1:], traces[1:], slopes[1:], strict=True)
-        ]
-        values = [h - rate * (pull - d) for h, pull, d in zip(values, pulls, slopes[:-1], strict=True)]
-        above = (block.forward(h, context) for block, h in zip(blocks[1:], values, strict=True))
-        traces = [traces[0], *above]
-        slopes = [trace.output - h for trace, h in zip(traces[:-1], values, strict=True)]
-        slopes.append(last(traces[-1].output))
+    for step in range(steps):
+        reached = range(max(1, len(blocks) - 1 - step), len(blocks))  # the error comes down a block a step
+        pulls = {place: carried_down(blocks[place], traces[place], slopes[place]) for place in reached}
+        for place, pull in pulls.items():
+            values[place - 1] = values[place - 1] - rate * (pull - slopes[place - 1])
+            traces[place] = blocks[place].forward(values[place - 1], context)
+        for place in reached:
+            slopes[place - 1] = traces[place - 1].output - values[place - 1]
+        slopes[-1] = last(traces[-1].output)
     return traces, slopes
 
 
@@ -165,16 +164,27 @@ class IncrementalPredictiveCoding(LearningRule):
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         blocks, samples = network.blocks, batch.targets.shape[1]
         last = OutputSlope(context, batch.targets)
-        values = values_of(network.forward(batch.inputs, context))[:-1]
+        traces = network.forward(batch.inputs, context)
+        values = values_of(traces)[:-1]
+        reached = [False] * len(blocks)  # by the error, which comes down a block a step
         for _ in range(self.steps):
-            below = [batch.inputs, *values]
-            traces = [block.forward(h, context) for block, h in zip(blocks, below, strict=True)]
+            moved = [here or below for here, below in zip(reached, [False, *reached[:-1]], strict=True)]
+            traces = [
+                block.forward(h, context) if new else trace  # elsewhere it is still that of the forward pass
+                for block, trace, h, new in zip(blocks, traces, [batch.inputs, *values], moved, strict=True)
+            ]
             slopes = [trace.output - h for trace, h in zip(traces[:-1], values, strict=True)]
             slopes.append(last(traces[-1].output))
-            pulls = [carried_down(*each) for each in zip(blocks[1:], traces[1:], slopes[1:], strict=True)]
+            reached = [bool(slope.any()) for slope in slopes]
+            pulls = [
+                carried_down(block, trace, slope) if wrong else 0.0
+                for block, trace, slope, wrong in zip(
+                    blocks[1:], traces[1:], slopes[1:], reached[1:], strict=True
+                )
+            ]
             values = [h - self.rate * (p - d) for h, p, d in zip(values, pulls, slopes[:-1], strict=True)]
-            for block, trace, slope in zip(blocks, traces, slopes, strict=True):
-                if slope.any():
+            for block, trace, slope, wrong in zip(blocks, traces, slopes, reached, strict=True):
+                if wrong:
                     yield block, block.update(trace, slope / samples)
 
 
