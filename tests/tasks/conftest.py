@@ -21,6 +21,8 @@ FOLDERS = {
     "nmnist-1k": "NMNIST/Train/0",
     "nmnist": "NMNIST/Train/8/60000.bin",  # a recording that only the whole set may have
     "poker-dvs": "POKERDVS",
+    "dvs-gesture": "DVSGesture",
+    "shd": "SHD",
 }
 
 
@@ -33,9 +35,9 @@ def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What is binned in these tests is kept among their own files."""
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is binned in a test is kept among its own files: small ones pass for published ones there."""
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
 
 
 @pytest.fixture(scope="session")
