@@ -9,6 +9,8 @@ TASKS = {
     "digits-dvs": "creditbench.tasks.digits_dvs:DIGITS_DVS",
     "nmnist-1k": "creditbench.tasks.nmnist:NMNIST_1K",
     "nmnist": "creditbench.tasks.nmnist:NMNIST",
+    "dvs-gesture": "creditbench.tasks.dvs_gesture:DVS_GESTURE",
+    "shd": "creditbench.tasks.shd:SHD",
     "poker-dvs": "creditbench.tasks.poker_dvs:POKER_DVS",
     "cifar10": "creditbench.tasks.cifar10:CIFAR10",
     "xor-events": "creditbench.tasks.xor:XOR_EVENTS",

@@ -108,6 +108,8 @@ def _bin_all(recordings: Iterable[Labelled], binning: Binning) -> tuple[Packed, 
     for where, events, label in recordings:
         frames.append(binned(events, binning, where))
         targets.append(label)
+    if not frames:
+        raise CreditbenchError("One of training, validation and test data has no recordings at all.")
     return np.stack(frames), np.array(targets, np.uint8)
 
 

@@ -14,7 +14,11 @@ from typing import Any
 import torch
 
 PINNED = Path(__file__).parent / "suite" / "pinned_counts.json"
-NETWORKS = {"mlp": {"width": 8, "depth": 2}, "conv": {"width": 3}}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"width": 8, "depth": 2},
+    "conv": {"width": 3},
+    "snn": {"width": 8, "depth": 2, "steps": 3},
+}
 DENSE = ("macs", "dense_acs", "adds", "multiplies", "divisions", "comparisons", "transcendentals",
          "random_draws", "bytes_read", "bytes_written", "compulsory_bytes")  # fmt: skip
 BY_VALUE = ("effective_macs", "acs", "parameter_writes")  # depend on what the numbers are

@@ -8,6 +8,7 @@ import torch
 
 from creditbench.suite import registry
 from creditbench.suite.conformance import check
+from creditbench.suite.tuning.space import NETWORK_OPTIONS
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
 
 
@@ -162,6 +163,6 @@ def test_an_empty_reason_and_a_rule_that_supports_nothing_are_caught() -> None:
 @pytest.mark.parametrize("rule", sorted(registry.table("rule")))
 def test_what_a_built_in_rule_lets_tuning_try_exists(rule: str) -> None:
     kind = registry.load("rule", rule)
-    own = {field.name for field in fields(kind)} | {"activation", "normalisation"}
+    own = {field.name for field in fields(kind)} | set(NETWORK_OPTIONS)
     assert set(kind.search) <= own
     assert kind.source

@@ -32,6 +32,8 @@ FOLDERS = {
     "character-trajectories-100-drop-30": "CharacterTrajectories",
     "character-trajectories-100-drop-50": "CharacterTrajectories",
     "character-trajectories-100-drop-70": "CharacterTrajectories",
+    "dvs-gesture": "DVSGesture",
+    "shd": "SHD",
 }
 # Tasks over a whole file of which a part may lie at the same place: the size that it has.
 WHOLE = dict.fromkeys(
@@ -48,9 +50,9 @@ def _no_download(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What is binned in these tests is kept among their own files."""
-    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path_factory.getbasetemp() / project)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is binned in a test is kept among its own files: small ones pass for published ones there."""
+    monkeypatch.setattr(pooch, "os_cache", lambda project: tmp_path / project)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.types import Splits
-from creditbench.tasks import nmnist, poker_dvs
+from creditbench.tasks import dvs_gesture, nmnist, poker_dvs, shd
 from creditbench.tasks.files import VARIABLE, DataFile
 
 SplitsOf = Callable[[str], Splits]
@@ -175,3 +176,91 @@ def test_a_damaged_poker_archive_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(poker_dvs, "fetch", lambda file: archive)
     with pytest.raises(CreditbenchError, match=r"pips\.tar\.gz cannot be read"):
         list(poker_dvs.recordings(DataFile("x", "y", "z"), 0, 1))
+
+
+# ----------------------------------------------------------------------------- DVS128 Gesture
+
+
+def tarred(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def gestures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One recording of four people: x is the person's number, in the second step."""
+
+    def of(user: int, label: int) -> dict[str, bytes]:
+        where = f"{'ibmGestureTrain' if user < 24 else 'ibmGestureTest'}/user{user:02d}_led/{label}.npy"
+        return {where: saved(np.array([[user, 3, 1, 80.5]]))}
+
+    train = of(1, 4) | of(21, 10) | of(22, 0) | {"ibmGestureTrain/README.txt": b"hello"}
+    archives = {
+        dvs_gesture.TRAIN: tarred(tmp_path / "train.tar.gz", train),
+        dvs_gesture.TEST: tarred(tmp_path / "test.tar.gz", of(29, 7)),
+    }
+    monkeypatch.setattr(dvs_gesture, "fetch", archives.__getitem__)
+
+
+@pytest.mark.usefixtures("gestures")
+def test_gestures_are_split_by_people_and_times_are_milliseconds() -> None:
+    splits = dvs_gesture.read()
+    assert splits.train.targets.tolist() == [4, 10]
+    assert splits.validation.targets.tolist() == [0]
+    assert splits.test.targets.tolist() == [7]
+    spikes = dvs_gesture.DVS_GESTURE.prepare(splits.train.inputs)
+    assert spikes.nonzero().tolist() == [[0, 1, 1, 3, 1], [1, 1, 1, 3, 21]]
+
+
+def test_what_is_no_gesture_is_named() -> None:
+    with pytest.raises(CreditbenchError, match=r"user01_led/3\.npy is no recording of a gesture.*3, 5"):
+        dvs_gesture.parse(saved(np.zeros((3, 5))), "user01_led/3.npy")
+
+
+# ----------------------------------------------------------------------------- Spiking Heidelberg Digits
+
+
+def test_spoken_digits_are_split_by_speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+
+    def archive(half: str, speakers: list[int]) -> Path:
+        stream = io.BytesIO()
+        with h5py.File(stream, "w") as data:
+            for name, kind in (("spikes/times", np.float16), ("spikes/units", np.uint16)):
+                data.create_dataset(name, (len(speakers),), dtype=h5py.vlen_dtype(kind))
+            for number, speaker in enumerate(speakers):
+                data["spikes/times"][number] = np.array([0.005, 0.25, 1.25], np.float16)
+                data["spikes/units"][number] = np.array([speaker, 699, 5], np.uint16)
+            data["labels"] = np.arange(len(speakers), dtype=np.uint16)
+            data["extra/speaker"] = np.array(speakers, np.uint16)
+        path = tmp_path / f"shd_{half}.h5.zip"
+        with zipfile.ZipFile(path, "w") as zipped:
+            zipped.writestr(f"shd_{half}.h5", stream.getvalue())
+        return path
+
+    archives = {shd.TRAIN: archive("train", [0, 11, 3]), shd.TEST: archive("test", [4])}
+    monkeypatch.setattr(shd, "fetch", archives.__getitem__)
+    splits = shd.read()
+    assert splits.train.targets.tolist() == [0, 2]
+    assert splits.validation.targets.tolist() == [1]
+    spikes = shd.SHD.prepare(splits.train.inputs)
+    # float16 has 0.25 exactly; the spike at 1.25 s is behind the last step
+    assert spikes.nonzero().tolist() == [
+        [0, 0, 0, 0, 0],
+        [0, 25, 0, 0, 699],
+        [1, 0, 0, 0, 3],
+        [1, 25, 0, 0, 699],
+    ]
+
+
+def test_a_damaged_archive_of_spoken_digits_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("h5py", reason="h5py is not installed")
+    broken = tmp_path / "shd_train.h5.zip"
+    broken.write_bytes(b"PK nothing")
+    monkeypatch.setattr(shd, "fetch", lambda file: broken)
+    with pytest.raises(CreditbenchError, match=r"shd_train\.h5\.zip cannot be read"):
+        list(shd.recordings(shd.TRAIN, lambda speaker: True))
