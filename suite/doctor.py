@@ -26,7 +26,7 @@ from creditbench.suite.provenance import digest
 from creditbench.suite.record import Audit, Cost, Run
 from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.standing import MEANING, judge
-from creditbench.suite.store import RECORD, SUPERSEDED, Store, read
+from creditbench.suite.store import BASELINE, RECORD, SUPERSEDED, Store, read
 from creditbench.suite.stored import Known, by_cell, cells_of
 from creditbench.suite.types import Splits
 
@@ -145,6 +145,8 @@ def _beside_records(runs: dict[Path, Run], store: Store, told: Examination) -> N
         path, where = Path(entry.path), _below(Path(entry.path), store)
         if SUPERSEDED in path.relative_to(store.folder).parts:
             told.superseded += bool(RECORD.fullmatch(re.sub(r"\.[0-9]+\.json$", ".json", entry.name)))
+        elif BASELINE in path.relative_to(store.folder).parts:
+            continue  # another collection, to be examined by itself
         elif TEMPORARY.fullmatch(entry.name):
             if time.time() - entry.stat(follow_symlinks=False).st_mtime > AT_WORK:
                 told.found("temporary", where, "a writer was stopped while it wrote this; delete it")

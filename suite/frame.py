@@ -35,10 +35,10 @@ MEASURED_COLUMNS = (
     "learned_parameters", "train_macs_per_sample", "inference_macs_per_sample", "peak_process_bytes",
     "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "coverage", "inference_coverage",
     "critical_path_macs", "pipeline_interval_macs",
-    "step_joules", "joules_source",
+    "step_joules", "joules_source", "calibration_seconds", "relative_step",
 )  # fmt: skip
 # What says nothing where other work ran beside.
-TIMES = ("step_seconds", "inference_seconds_per_sample", "latency_seconds", "step_joules")
+TIMES = ("step_seconds", "inference_seconds_per_sample", "latency_seconds", "step_joules", "relative_step")
 MEMORY_KINDS = ("parameters", "optimizer_state", "rule_state", "batch", "activations", "temporaries")
 ENERGY_COLUMNS = (
     "energy_table",

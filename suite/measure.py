@@ -14,6 +14,7 @@ from creditbench.suite.counting.operations import Counts, Operations, count_oper
 from creditbench.suite.counting.pipeline import stages
 from creditbench.suite.evaluate import with_statistics
 from creditbench.suite.learner import Learner
+from creditbench.suite.meters.calibration import calibrated
 from creditbench.suite.meters.joules import joules
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.meters.process import cuda_peak, process_peak
@@ -40,6 +41,7 @@ def measure(cell: Cell, spec: Spec) -> Cost:
     device = cell.device
     steps = _times(lambda: model.step(batch), device)
     low, middle, high = statistics.quantiles(steps, n=4)
+    calibration = calibrated(lambda: model.step(batch), device, BUDGET / 2)
     resident = process_peak(lambda: _repeat(lambda: model.step(batch)))
     on_device = cuda_peak(lambda: _repeat(lambda: model.step(batch)), device)
     energy = joules(lambda: model.step(batch), middle, device)
@@ -58,6 +60,15 @@ def measure(cell: Cell, spec: Spec) -> Cost:
         step_seconds=middle,
         step_seconds_quartiles=(low, high),
         steps_timed=len(steps),
+        step_seconds_spread={
+            "min": min(steps),
+            "max": max(steps),
+            "mean": statistics.fmean(steps),
+            "std": statistics.stdev(steps),
+        },
+        calibration_seconds=calibration.kernel_seconds,
+        relative_step=calibration.ratio,
+        relative_step_interval=calibration.interval,
         inference_seconds_per_sample=statistics.median(inference) / samples,
         latency_seconds=statistics.median(latency),
         peak_bytes=memory.peak,

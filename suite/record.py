@@ -112,6 +112,14 @@ class Cost:
     inference_coverage: float | None = None
     step_joules: float | None = None  # [J] measured, not modelled
     joules_source: str | None = None  # by which counter, or why it was not measured
+    step_seconds_spread: Mapping[str, float] = field(
+        default_factory=dict
+    )  # [s] min, max, mean, std of all timed
+    calibration_seconds: float | None = (
+        None  # [s] lower quartile of a fixed kernel timed in turns with the step
+    )
+    relative_step: float | None = None  # a step's lower quartile over the kernel's: what machines share
+    relative_step_interval: tuple[float, float] | None = None  # both quartiles within their 95 %
     alone: bool = True  # False: other work may have run beside it, so its times compare with nothing
     fingerprint: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -211,9 +219,15 @@ def from_json(text: str, where: str) -> Record:
                 raise ValueError(f"its status {shortened(record.status)} is none of {', '.join(STATUSES)}")
         elif kind == "cost":
             low, high = data.pop("step_seconds_quartiles")
-            record = Cost(spec=spec, step_seconds_quartiles=(low, high), **data)
+            relative = data.pop("relative_step_interval", None)
+            bounds = None if relative is None else dict(zip(("low", "high"), relative, strict=True))
             _check_numbers("step_seconds_quartiles", {"low": low, "high": high})
-            for name in ("uncounted_operations", "peak_bytes_by_kind"):
+            _check_numbers("relative_step_interval", bounds or {})
+            interval = None if bounds is None else (bounds["low"], bounds["high"])
+            record = Cost(
+                spec=spec, step_seconds_quartiles=(low, high), relative_step_interval=interval, **data
+            )
+            for name in ("uncounted_operations", "peak_bytes_by_kind", "step_seconds_spread"):
                 _check_numbers(name, getattr(record, name))
             for name, counts in record.operations.items():
                 _check_numbers(f"operations, {name}", counts)

@@ -7,6 +7,7 @@
     DIR/task/network/rule/seed-0-<key>.same-<fingerprint>.json   replayed under newer code: still valid
     DIR/code/<fingerprint>.json                    the modules that a fingerprint is made of
     DIR/superseded/...                             what a newer result replaced
+    DIR/baseline/...                               another collection, no part of this one
 
 Folders merge by copying.
 """
@@ -30,6 +31,8 @@ from creditbench.suite.record import Audit, Audited, Cost, Record, Run, from_jso
 from creditbench.suite.specification import Spec
 
 SUPERSEDED = "superseded"
+BASELINE = "baseline"  # what `creditbench compare` holds newer runs against: a collection of its own
+APART = frozenset({SUPERSEDED, BASELINE})  # folders within a collection that are no part of it
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def _records_below(folder: str) -> Iterator[Path]:
     for entry in listed:
         if RECORD.fullmatch(entry.name):
             yield Path(entry.path)
-        elif entry.name != SUPERSEDED and entry.is_dir(follow_symlinks=False):
+        elif entry.name not in APART and entry.is_dir(follow_symlinks=False):
             yield from _records_below(entry.path)
 
 

@@ -10,7 +10,7 @@ grid                  grid(frame): methods x problems with every state; the two 
 standings             standings(grid): normalised scores and the order of the board; ranks(grid)
 comparisons           two methods on a problem or on all: permutation tests, least reachable p, detectable
                       difference, against(grid), all_pairs(grid), holm, tie_groups
-critical_difference   Friedman, pairwise Wilcoxon with Holm, groups that nothing tells apart, Nemenyi's distance
+critical_difference   Friedman, pairwise Wilcoxon with Holm, groups that nothing tells apart, Nemenyi
 profiles              performance profiles, probability of improvement
 predictions           McNemar's test on stored predictions; how far two methods err on the same samples
 pareto                who is on the front of score against a cost; who is left out for want of a figure

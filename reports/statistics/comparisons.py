@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations, product
 from typing import TypeVar
 
@@ -40,8 +40,10 @@ Pair = TypeVar("Pair", bound=Hashable)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Method a beside method b on one problem, or over several. Differences are a - b, positive where a is the
-    better one; in the task's metric on one problem, normalised over several."""
+    """Method a beside method b on one problem, or over several.
+
+    Differences are a - b, positive where a is the better one; in the task's metric on one problem, normalised
+    over several."""
 
     a: str
     b: str
@@ -98,8 +100,10 @@ def compare_over(
     paired: bool | None = None,
     level: float = SIGNIFICANCE,
 ) -> Comparison:
-    """The same over several problems, of each a pair of scores [seeds] on comparable scales. The statistic is the
-    mean over problems of the mean difference. Raises ValueError where a pair has no seeds or differs in number."""
+    """The same over several problems, of each a pair of scores [seeds] on comparable scales.
+
+    The statistic is the mean over problems of the mean difference. Raises ValueError where a pair has no
+    seeds or differs in number."""
     if not pairs or any(len(a) != len(b) or not len(a) for a, b in pairs):
         raise ValueError("each problem needs the same seeds of both methods, at least one")
     fewest = min(len(a) for a, _ in pairs)
@@ -178,8 +182,8 @@ def corrected(found: Sequence[Comparison]) -> list[Comparison]:
 
 
 def holm(p: npt.ArrayLike) -> Array:
-    """Step-down adjusted p-values (Holm 1979): the smallest of m times m, the next times m - 1, never falling.
-    Holds the chance of any false difference at the level, however the tests depend on each other. p: [tests]"""
+    """Step-down adjusted p-values [tests] (Holm 1979): the least of m times m, the next times m - 1, never
+    falling. Holds the chance of any false difference at the level, however the tests depend on each other."""
     own = np.asarray(p, dtype=np.float64)
     order = np.argsort(own, kind="stable")
     steps = np.maximum.accumulate(own[order] * (len(own) - np.arange(len(own))))
@@ -209,17 +213,17 @@ def tie_groups(
 
 
 def least_p(seeds: Sequence[int], paired: bool) -> float:
-    """The smallest two-sided p of a permutation test with so many seeds of each method, by problem: that of the
-    most extreme arrangement and its mirror image."""
-    ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in seeds)
+    """The smallest two-sided p of a permutation test with so many seeds of each method, by problem: that of
+    the most extreme arrangement and its mirror image."""
+    ways = math.prod(_ways(count, paired) for count in seeds)
     exact = min(1.0, 2 / ways)
     return exact if ways <= EXACT else max(exact, 1 / (DRAWS + 1))
 
 
 @cache
 def detectable_effect(degrees: float, level: float = SIGNIFICANCE, power: float = POWER) -> float:
-    """The difference, in standard errors of it, that Student's test finds with the given power: normal theory,
-    which permutation tests come close to."""
+    """The difference, in standard errors of it, that Student's test finds with the given power: normal
+    theory, which permutation tests come close to."""
     bound = float(stats.f.isf(level, 1, degrees))
 
     def lacking(effect: float) -> float:
@@ -248,33 +252,45 @@ def _interval(
 
 
 def _permutation_p(pairs: Sequence[tuple[Array, Array]], paired: bool, random: np.random.Generator) -> float:
-    """Two-sided: the share of arrangements whose statistic is at least as far from 0 as the one that was found."""
-    sizes = [len(a) for a, _ in pairs]
-    ways = math.prod(2**n if paired else math.comb(2 * n, n) for n in sizes)
+    """Two-sided: the share of arrangements whose statistic is at least as far from 0 as the one found."""
+    ways = [_ways(len(a), paired) for a, _ in pairs]
     found = sum(float((a - b).mean()) for a, b in pairs)
-    parts = [_arranged(a, b, paired) if ways <= EXACT else None for a, b in pairs]
-    bound = abs(found) - 1e-12 * max(1.0, max(float(np.abs(np.concatenate(pair)).max()) for pair in pairs))
-    if ways <= EXACT:
+    # Sums of the same numbers in another order differ by rounding.
+    largest = max(float(np.abs(np.concatenate(pair)).max()) for pair in pairs)
+    bound = abs(found) - 1e-12 * max(1.0, largest)
+    if math.prod(ways) <= EXACT:
         sums = np.zeros(1)
-        for part in parts:
-            assert part is not None
-            sums = np.add.outer(sums, part).ravel()
+        for a, b in pairs:
+            sums = np.add.outer(sums, _arranged(a, b, paired)).ravel()
         return float((np.abs(sums) >= bound).mean())
     sums = np.zeros(DRAWS)
-    for a, b in pairs:
-        sums += _drawn(a, b, paired, random)
+    for (a, b), own in zip(pairs, ways, strict=True):
+        if own <= EXACT:
+            sums += _arranged(a, b, paired)[random.integers(own, size=DRAWS)]
+        else:
+            sums += _drawn(a, b, paired, random)
     return float((1 + (np.abs(sums) >= bound).sum()) / (DRAWS + 1))
+
+
+def _ways(count: int, paired: bool) -> int:
+    return 2**count if paired else math.comb(2 * count, count)
+
+
+@lru_cache(maxsize=64)
+def _arrangements(count: int, paired: bool) -> Array:
+    """[arrangements, count or 2 count]: the sign of each difference, or of each score."""
+    if paired:
+        return np.array(list(product((1.0, -1.0), repeat=count)))
+    signs = np.full((math.comb(2 * count, count), 2 * count), -1.0)
+    for row, chosen in enumerate(combinations(range(2 * count), count)):
+        signs[row, list(chosen)] = 1.0
+    return signs
 
 
 def _arranged(a: Array, b: Array, paired: bool) -> Array:
     """The difference of means under every arrangement."""
-    count = len(a)
-    if paired:
-        signs = np.array(list(product((1.0, -1.0), repeat=count)))
-        return np.asarray(signs @ (a - b) / count)
-    both = np.concatenate([a, b])
-    first = np.array([both[list(chosen)].sum() for chosen in combinations(range(2 * count), count)])
-    return np.asarray((2 * first - both.sum()) / count)
+    values = a - b if paired else np.concatenate([a, b])
+    return np.asarray(_arrangements(len(a), paired) @ values / len(a))
 
 
 def _drawn(a: Array, b: Array, paired: bool, random: np.random.Generator) -> Array:

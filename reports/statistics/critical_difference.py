@@ -47,8 +47,8 @@ class CriticalDifference:
         tests = len(self.pairs)
         if tests and self.least_p * tests > self.level:
             return (
-                f"{self.problems} problems cannot tell any pair of {len(self.methods)} methods apart: the least p "
-                f"is {self.least_p:.2g} and Holm multiplies the smallest by {tests}"
+                f"{self.problems} problems cannot tell any pair of {len(self.methods)} methods apart: the "
+                f"least p is {self.least_p:.2g}, and Holm multiplies the smallest by {tests}"
             )
         return ""
 
@@ -75,8 +75,8 @@ def critical_difference(grid: Grid, level: float = SIGNIFICANCE) -> CriticalDiff
 
 
 def of_scores(scores: npt.ArrayLike, methods: list[str], level: float = SIGNIFICANCE) -> CriticalDifference:
-    """scores: [problems, methods], better is more, -inf for what failed. Differences between scores of different
-    problems are compared as they are, so the problems should have one metric."""
+    """scores: [problems, methods], better is more, -inf for what failed. Wilcoxon's test ranks differences of
+    all problems together, so these should have one metric."""
     own = np.asarray(scores, dtype=np.float64)
     problems, count = own.shape
     ranked = stats.rankdata(-own, axis=1) if own.size else own
@@ -110,8 +110,8 @@ def friedman_p(scores: npt.ArrayLike) -> float:
 
 
 def wilcoxon_p(differences: npt.ArrayLike) -> float:
-    """Wilcoxon's signed rank test, two-sided, of [problems] differences. Exact in the presence of ties and zeros
-    too (Pratt 1959: zeros are ranked, then dropped), by counting the sums of all sign patterns."""
+    """Wilcoxon's signed rank test, two-sided, of [problems] differences. Exact with ties and zeros, too
+    (Pratt 1959: zeros are ranked, then dropped), by counting the sums of all sign patterns."""
     own = np.asarray(differences, dtype=np.float64)
     ranked = stats.rankdata(np.abs(own))
     kept = own != 0

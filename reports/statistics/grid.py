@@ -1,8 +1,8 @@
 """Methods x problems: every cell that was asked for with how it ended, none left out, none averaged away.
 
-A *problem* is a task, a network and a budget; a *method* is a rule, its settings chosen as one track does. The
-two anchors of a problem are the mean scores of last-layer and bp on it. They are taken from all records that
-are there, so that no choice of rules to show moves them.
+A *problem* is a task, a network and a budget; a *method* is a rule, its settings chosen as one track does.
+The two anchors of a problem are the mean scores of last-layer and bp on it. They are taken from all records
+that are there, so that no choice of rules to show moves them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLOOR, CEILING = "last-layer", "bp"
-# ok: every seed was scored. partly: some. ended: none, all diverged, failed or ran out. skipped: the rule refuses
-# the problem. untuned: it was run, but with settings of another track. missing: nothing is there.
+# ok: every seed was scored. partly: some. ended: none, all diverged, failed or ran out. skipped: the rule
+# refuses the problem. untuned: it was run, but with settings of another track. missing: nothing is there.
 State = Literal["ok", "partly", "ended", "skipped", "untuned", "missing"]
 UNKNOWN: tuple[State, ...] = ("skipped", "untuned", "missing")  # nothing is known about the score
 
@@ -131,7 +131,11 @@ def grid(frame: pd.DataFrame, track: str | None = "tuned") -> Grid:
                 entries[method, problem] = Entry("untuned", words=f"only with {other}")
             else:
                 entries[method, problem] = Entry("missing", words="not run")
-    anchors = {problem: _anchors(problem, list(cells.values())) for problem in problems}
+    references: dict[tuple[str, Problem], list[list[Row]]] = {}
+    for seeds in cells.values():
+        if seeds[0]["rule"] in (FLOOR, CEILING):
+            references.setdefault((seeds[0]["rule"], _problem(seeds[0])), []).append(seeds)
+    anchors = {problem: _anchors(problem, references) for problem in problems}
     notes += [f"{problem.name}: {own.words}" for problem, own in anchors.items() if own.words]
     return Grid(methods, problems, entries, anchors, tuple(notes))
 
@@ -180,13 +184,13 @@ def _scored(row: Row) -> bool:
     return row["status"] == "ok" and row["score"] is not None
 
 
-def _anchors(problem: Problem, cells: list[list[Row]]) -> Anchors:
-    """Of the reference's cell whose settings were chosen with the most care."""
+def _anchors(problem: Problem, references: Mapping[tuple[str, Problem], list[list[Row]]]) -> Anchors:
+    """Of each reference's cell whose settings were chosen with the most care; of several, the last one."""
+    careful = list(TRACKS)
     found: list[float | None] = []
     for rule in (FLOOR, CEILING):
-        own = [seeds for seeds in cells if seeds[0]["rule"] == rule and _problem(seeds[0]) == problem]
-        careful = list(TRACKS)
-        own.sort(key=lambda seeds: (-careful.index(seeds[0]["track"]), *_finished(seeds)))
+        own = references.get((rule, problem), [])
+        own = sorted(own, key=lambda seeds: (-careful.index(seeds[0]["track"]), *_finished(seeds)))
         entry = _entry(own[-1]) if own else Entry("missing")
         found.append(float(entry.values.mean()) if entry.state == "ok" else None)
     floor, ceiling = found

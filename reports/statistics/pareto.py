@@ -1,8 +1,8 @@
 """Score against a cost: who is on the front, and who cannot be placed.
 
-A method without a cost figure is left out of that front and named: 0 would make it the cheapest of all. Figures
-that were measured on different machines, or that are lower bounds since operations went uncounted, are the
-caller's to keep apart: `left_out` takes a reason for each.
+A method without a cost figure is left out of that front and named: 0 would make it the cheapest of all.
+Figures that were measured on different machines, or that are lower bounds since operations went uncounted,
+are the caller's to keep apart: a point takes a reason for it.
 """
 
 from __future__ import annotations

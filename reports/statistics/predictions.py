@@ -44,7 +44,7 @@ def overlap(a: npt.ArrayLike, b: npt.ArrayLike, targets: npt.ArrayLike) -> Overl
     first, second, truth = (np.asarray(part) for part in (a, b, targets))
     if not (first.shape == second.shape == truth.shape) or truth.ndim != 1 or not len(truth):
         raise ValueError(
-            f"predictions of {first.shape} and {second.shape} samples and targets of {truth.shape} do not match"
+            f"predictions of {first.shape} and {second.shape} samples, targets of {truth.shape}: no match"
         )
     right_a, right_b = first == truth, second == truth
     samples = len(truth)
@@ -75,20 +75,20 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
 
 
 def overlaps(a: Sequence[npt.ArrayLike], b: Sequence[npt.ArrayLike], targets: npt.ArrayLike) -> list[Overlap]:
-    """Seed by seed. Handing in one method's seeds twice, shifted by one, says how alike two runs of one rule err:
-    what an overlap between rules is to be held against."""
+    """Seed by seed. Handing in one method's seeds twice, shifted by one, says how alike two runs of one rule
+    err: what an overlap between rules is to be held against."""
     return [overlap(one, other, targets) for one, other in zip(a, b, strict=True)]
 
 
 def stored(record: Path, epoch: Literal["last", "best"] = "last") -> Classes | None:
-    """The test predictions [samples] beside a run's record; None where there are none. Raises CreditbenchError for
-    a file that holds something else."""
+    """The test predictions [samples] beside a run's record; None where there are none. Raises
+    CreditbenchError for a file that holds something else."""
     path = record.with_suffix(".npz")
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = archive[epoch]
+            found: Classes = archive[epoch]
     except Exception as error:  # numpy raises half a dozen kinds for a broken archive
         raise CreditbenchError(
             f"{path} holds no test predictions: {error}. `creditbench doctor` says what to do."

@@ -20,6 +20,7 @@ from creditbench.reports.statistics.intervals import (
     Interval,
     expanded,
     generator,
+    most_coverage,
     resample,
 )
 from creditbench.reports.statistics.standings import Normalised, normalise
@@ -89,7 +90,7 @@ def improvement(
     draws: int = DRAWS,
 ) -> Interval:
     """Of scores [seeds] of two methods on each problem: Mann and Whitney's U over n m, and its mean. The
-    bootstrap draws the seeds of both methods apart."""
+    bootstrap draws the seeds of both methods apart; where one wins every pair, its interval has no width."""
     estimate = float(np.mean([_wins(a, b) for a, b in pairs]))
     fewest = min(min(len(a), len(b)) for a, b in pairs)
     if fewest < 2:
@@ -100,7 +101,8 @@ def improvement(
         values += _wins(first, second) / len(pairs)
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(estimate, float(low), float(high), level, fewest, level)
+    most = min(level, most_coverage(fewest)) if len(pairs) == 1 else level
+    return Interval(estimate, float(low), float(high), level, fewest, most)
 
 
 def _wins(a: Array, b: Array) -> Array:

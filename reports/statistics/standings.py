@@ -5,10 +5,10 @@
 The order is that of the mean of z over problems. Neither z nor its mean depends on who else is on the board.
 Ranks do, so they are shown and never sorted by.
 
-What failed is known to be bad: a seed that diverged counts as WORST. What is not there is not known: it counts
-as anything from WORST to BEST, which makes the mean an interval, and the place is that of its lower end.
-Below WORST a score counts as WORST, since where last-layer is nearly as good as bp one failure would outweigh
-all other problems.
+What failed is known to be bad: a seed that diverged counts as WORST. What is not there is not known: it
+counts as anything from WORST to BEST, which makes the mean an interval, and the place is that of its lower
+end. Below WORST a score counts as WORST, since where last-layer is nearly as good as bp one failure would
+outweigh all other problems.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def ranks(grid: Grid, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Ran
 
 
 def _mean_bounds(grid: Grid, problem: Problem) -> tuple[Array, Array]:
-    """[methods] twice: what the mean score of each is at least and at most, better is more. A method of which a
-    seed failed is below all that have none."""
+    """[methods] twice: what the mean score of each is at least and at most, better is more. A method of which
+    a seed failed is below all that have none."""
     low, high = [], []
     for method in grid.methods:
         entry = grid.entry(method, problem)
@@ -198,4 +198,4 @@ def _draw(one: Normalised | None, random: np.random.Generator, draws: int) -> Ar
     if not len(one.values):
         return random.uniform(WORST, BEST, size=draws)
     count = max(len(one.values) - 1, 1)
-    return one.values[random.integers(len(one.values), size=(draws, count))].mean(1)
+    return np.asarray(one.values[random.integers(len(one.values), size=(draws, count))].mean(1))

@@ -8,8 +8,11 @@ from typing import ClassVar
 
 import pytest
 import torch
+from scipy import stats
 
+from creditbench.suite.counting.operations import count_operations
 from creditbench.suite.meters.alignment import alignment
+from creditbench.suite.meters.calibration import Calibration, calibrated, kernel, places
 from creditbench.suite.meters.joules import joules
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.meters.process import RESET, cuda_peak, process_peak
@@ -182,3 +185,69 @@ def test_measuring_alignment_leaves_no_trace(rule: str) -> None:
         looked.tensors().values(), blind.tensors().values(), strict=True
     )
     assert all(torch.equal(one, other) for one, other in pairs)
+
+
+# ------------------------------------------------------------------------------------ calibrated time
+
+KERNEL = 11883.17  # the norm of what it computes
+
+
+def ticking(monkeypatch: pytest.MonkeyPatch, kernel: float, call: float, slower: float = 1.0) -> Calibration:
+    """Calibrates on a clock that only these two move; the machine slows down by a factor on the way."""
+    from creditbench.suite.meters import calibration as module
+
+    now, turns = [0.0], [0]
+
+    def passing(seconds: float) -> None:
+        turns[0] += 1
+        now[0] += seconds * (slower if turns[0] > 40 else 1.0)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "kernel", lambda device: lambda: passing(kernel))
+    return calibrated(lambda: passing(call), CPU, 0.0)
+
+
+def test_calibrated_time_is_the_ratio_and_blind_to_how_fast_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calm, throttled = ticking(monkeypatch, 2e-3, 6e-3), ticking(monkeypatch, 2e-3, 6e-3, slower=5.0)
+    assert calm.kernel_seconds == pytest.approx(2e-3)
+    for found in (calm, throttled):
+        assert found.ratio == pytest.approx(3.0)
+        assert found.interval == pytest.approx((3.0, 3.0))
+
+
+def test_calibrated_time_is_blind_to_interruptions_of_every_other_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from creditbench.suite.meters import calibration as module
+
+    now, calls = [0.0], [0]
+
+    def passing(seconds: float) -> None:
+        calls[0] += 1
+        now[0] += seconds + (0.1 if calls[0] % 4 in (1, 2) else 0.0)  # half of the steps, half of the kernels
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "kernel", lambda device: lambda: passing(2e-3))
+    found = calibrated(lambda: passing(6e-3), CPU, 0.0)
+    assert found.ratio == pytest.approx(3.0)
+    assert found.interval == pytest.approx((3.0, 3.0))
+
+
+@pytest.mark.parametrize("count", [30, 101, 500])
+def test_the_interval_of_a_quartile_holds_its_level_by_the_binomial(count: int) -> None:
+    low, high = places(count)
+    assert stats.binom.cdf(high, count, 0.25) - stats.binom.cdf(low, count, 0.25) >= 0.95
+    assert stats.binom.cdf(low + 1, count, 0.25) > 0.025  # and neither end could lie further in
+    assert stats.binom.cdf(high - 1, count, 0.25) < 0.975
+
+
+def test_the_kernel_is_the_same_work_for_ever() -> None:
+    """Stored ratios are to it: 4 products of 128 x 256 x 256 and one of 256 x 128 x 256, and its values."""
+    work = kernel(CPU)
+    with count_operations() as counted:
+        result = work()
+    assert counted.macs == 4 * 128 * 256 * 256 + 256 * 128 * 256
+    assert float(result.norm()) == pytest.approx(KERNEL, rel=1e-4)
+    assert torch.equal(result, work())

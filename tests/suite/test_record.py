@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from records import cost, finite, run, specs
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.record import Point, Record, from_json, to_json
+from creditbench.suite.record import Cost, Point, Record, from_json, to_json
 from creditbench.suite.specification import Spec
 
 
@@ -115,3 +115,23 @@ def test_a_truncated_record_is_refused_wherever_it_ends(where: int) -> None:
 def test_what_is_no_record_at_all_is_refused(text: str) -> None:
     with pytest.raises(CreditbenchError, match="here is not a readable record"):
         from_json(text, "here")
+
+
+def test_a_calibrated_time_survives_and_an_older_record_lacks_it() -> None:
+    own = cost(relative_step=2.0, relative_step_interval=(1.9, 2.1), step_seconds_spread={"min": 1e-3})
+    text = to_json(own)
+    assert from_json(text, "here") == own
+    data = json.loads(text)
+    for name in ("relative_step", "relative_step_interval", "step_seconds_spread", "calibration_seconds"):
+        del data[name]
+    older = from_json(json.dumps(data), "here")
+    assert isinstance(older, Cost)
+    assert (older.relative_step, older.relative_step_interval, older.step_seconds_spread) == (None, None, {})
+
+
+@pytest.mark.parametrize("strange", ["ab", [1.0], [1.0, 2.0, 3.0], {"a": 1, "b": 2}, 5, ["1", "2"]])
+def test_an_interval_that_is_none_is_refused(strange: object) -> None:
+    data = json.loads(to_json(cost()))
+    data["relative_step_interval"] = strange
+    with pytest.raises(CreditbenchError, match="not a readable record"):
+        from_json(json.dumps(data), "here")
