@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_folders import large_folder
+from large_folders import large_folder
 
 from creditbench.reports.site.build import Content, write_site
 from creditbench.reports.site.evidence import Evidence
@@ -53,4 +53,6 @@ def _chromium(playwright: Any) -> Any:
     path = os.environ.get("CREDITBENCH_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("no Chromium is installed; CREDITBENCH_CHROMIUM may name one")
-    return playwright.chromium.launch(executable_path=path, args=["--headless", "--no-sandbox", "--disable-gpu"])
+    return playwright.chromium.launch(
+        executable_path=path, args=["--headless", "--no-sandbox", "--disable-gpu"]
+    )

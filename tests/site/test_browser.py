@@ -53,15 +53,22 @@ def visit(browser: Any, pages: Path) -> Iterator[Callable[..., Page]]:
     found: list[str] = []
     contexts = []
 
+    def refused(dialog: Any) -> None:
+        found.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith(("file:", "blob:", "data:")):
+            found.append(f"asked for {request.url}")
+
     def open_page(place: str = "index.html", **context: Any) -> Page:
         own = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True, **context)
         contexts.append(own)
         page = own.new_page()
         page.on("console", lambda message: found.append(f"console {message.type}: {message.text}"))
         page.on("pageerror", lambda error: found.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (found.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: request.url.startswith(("file:", "blob:", "data:"))
-                or found.append(f"asked for {request.url}"))  # fmt: skip
+        page.on("dialog", refused)
+        page.on("request", asked)
         page.goto(f"file://{pages}/{place}")
         if page.locator("#board").count():
             page.wait_for_selector("#board tbody tr")
