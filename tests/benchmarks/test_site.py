@@ -1,7 +1,7 @@
 """A site of 10,000 records: how long it takes to make, and how long its first page takes to open.
 
-Run by `tox -e benchmark`, which skips the browser where none is installed; the figures are printed. The bound is
-on the tasks of the page's own thread, of which other work on the machine is only a part.
+Run by `tox -e benchmark`; the figures are printed. Without playwright and a Chromium it makes the site and
+skips the rest. The bound is on the tasks of the page's own thread: loading from disk is left out.
 """
 
 from __future__ import annotations
