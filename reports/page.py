@@ -1,9 +1,10 @@
-"""The board as one HTML page that stands alone: no network, no fonts, records escaped everywhere."""
+"""The board as one HTML page that stands alone: no script, no network, records escaped everywhere.
+
+It is what a run leaves beside its records, to look at and to mail. What can be sorted, filtered and charted
+is the site of `creditbench report leaderboard` (`reports.site`)."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,8 +54,8 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
     from markupsafe import Markup
 
     templates = files("creditbench.reports") / "templates"
-    style, script, text = (
-        (templates / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("css", "js", "html")
+    style, text = (
+        (templates / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("css", "html")
     )
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -78,9 +79,6 @@ def page(rows: Sequence[BoardRow], title: str = TITLE, notes: Sequence[str] = ()
         not_measured=not_measured(rows),
         tuning_words=tuning_words,
         style=Markup(style),
-        script=Markup(script),
-        # Nothing but this script runs, whatever a record should smuggle in.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

@@ -14,8 +14,7 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.plan import Label, Origin, Planned, load_rule
 from creditbench.suite.specification import Spec, format_label, parse_label
 
-
-# --seeds N trains N seeds from 0 on. Nobody wants a command for more, and a record may hold any number for a seed.
+# --seeds N trains all seeds below N. Nobody wants a command for more, and a record may hold any number.
 MOST_SEEDS = 1000
 
 

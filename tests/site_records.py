@@ -1,4 +1,4 @@
-"""A folder with everything a site must cope with: hostile names, what diverged, what was skipped, what is missing."""
+"""What a site must cope with: hostile names, what diverged, was skipped, is missing."""
 
 from __future__ import annotations
 

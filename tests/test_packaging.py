@@ -16,7 +16,10 @@ DATA = (
     "baselines/*.toml",
     "baselines/recipes/*.toml",
     "baselines/references.bib",
-    "reports/templates/*",
+    "reports/templates/*.*",
+    "reports/templates/site/*",
+    "reports/assets/*",
+    "reports/vendor/*",
 )
 
 

@@ -13,7 +13,7 @@ const charts = (() => {
   const DASHES = ["none", "6 3", "2 3", "8 3 2 3", "1 4"];
   const COLOURS = 7;
   const CROWDED = 14; // points beyond which only those on the front bear their names
-  const TIP = { lineWidth: 24, fill: "var(--paper)", stroke: "var(--quiet)" };
+  const TIP = { ariaHidden: "true", lineWidth: 24, fill: "var(--paper)", stroke: "var(--quiet)" };
   const UNHEARD = { ariaHidden: "true" };
 
   // The same rule looks the same on every page: its place among all rules of the site decides.

@@ -149,6 +149,7 @@ const creditbench = (() => {
       orderSequence: column.kind === "figure" ? ["desc", "asc"] : ["asc", "desc"],
       orderable: column.key !== "spread",
       visible: picked().has(column.key),
+      searchable: column.kind !== "figure", // figures are sorted, not searched: a large table opens in half the time
       data: null,
       render: (_, kind, row) => {
         if (kind === "sort" || kind === "type") return column.kind === "figure" ? row.v[number] ?? null : row.v[number] ?? "";
@@ -185,13 +186,16 @@ const creditbench = (() => {
   }
 
   fromAddress();
+  choose();
+  DataTable.ext.search.push((settings, searched, number, row) => wanted(row));
   let restoring = true;
   const table = new DataTable("#board", {
     data: page.rows,
     columns: page.columns.map(asColumn),
     order: order(),
+    search: { search: state.q },
     pageLength: 50,
-    lengthMenu: [25, 50, 100, 500, { label: "all", value: -1 }],
+    lengthMenu: [10, 25, 50, 100, 500, { label: "all", value: -1 }],
     deferRender: true,
     autoWidth: false,
     createdRow: (tr, row) => {
@@ -213,7 +217,6 @@ const creditbench = (() => {
     language: { search: "Search ", info: "_START_ to _END_ of _TOTAL_ cells", infoFiltered: "(of _MAX_)", lengthMenu: "_MENU_ a page",
       emptyTable: "No results.", zeroRecords: "Nothing matches: change the filters or the search." },
   });
-  table.search.fixed("filters", (_, row) => wanted(row));
   const rowsShown = () => table.rows({ search: "applied", order: "applied" }).data().toArray();
 
   // ------------------------------------------------------------------------------------------ the charts
@@ -333,12 +336,17 @@ const creditbench = (() => {
 
   // ------------------------------------------------------------------------------- what the reader does
 
-  function restore() {
-    restoring = true;
+  // The choices of the state in the form's own fields; what no field offers falls back.
+  function choose() {
     for (const filter of Object.keys(FILTERS)) {
       form.elements[filter].value = state[filter];
       if (form.elements[filter].value !== state[filter]) state[filter] = form.elements[filter].value = DEFAULTS[filter];
     }
+  }
+
+  function restore() {
+    restoring = true;
+    choose();
     const keep = picked();
     page.columns.forEach(({ key }, number) => {
       const column = table.column(number);
@@ -412,6 +420,8 @@ const creditbench = (() => {
   const scrolling = document.querySelector(".dt-layout-table > .dt-layout-cell");
   if (scrolling) for (const [key, own] of [["tabindex", "0"], ["role", "region"], ["aria-label", "Table of results"]]) scrolling.setAttribute(key, own);
 
-  restore();
+  restoring = false;
+  toAddress();
+  drawCharts();
   return { curves };
 })();

@@ -105,6 +105,10 @@ class _Site:
         self.suites = [
             own for own in content.suites if any(_cell(specs) in self.by_cell for specs, _ in own.cells)
         ]
+        self.held_by: dict[str, list[str]] = {}  # cell -> suites
+        for suite in self.suites:
+            for specs, _ in suite.cells:
+                self.held_by.setdefault(_cell(specs), []).append(suite.name)
         self.references = {
             (tables.group(row), row.track, row.rule): row
             for row in self.rows
@@ -192,9 +196,10 @@ class _Site:
         data = {"cell": row.cell, "name": row.rule, "rule": row.rule, "curve": curves.curve(row, seeds)}
         self._page(
             f"cells/{row.cell}.html", "cell.html", row=row, seeds=seeds, costs=costs, spec=seeds[0].spec,
-            options=format_label, command=self.content.command(specs), task=task_name(row.task, row.task_version),
-            suites=[own.name for own in self.suites if any(_cell(planned) == row.cell for planned, _ in own.cells)],
-            columns=[(own.title, own.text(row), own.value(row)) for own in tables.COLUMNS if own.key != "spread"],
+            options=format_label, command=self.content.command(specs),
+            task=task_name(row.task, row.task_version), suites=self.held_by.get(row.cell, []),
+            columns=[(own.title, own.text(row), own.value(row)) for own in tables.COLUMNS
+                     if own.key != "spread"],
             data={"curves": [data], "rules": self.rules},
         )  # fmt: skip
 
@@ -270,7 +275,7 @@ class _Site:
             self._file(f"data/curves/{slug(group)}.js", text)
 
     def _shown(self, path: Path) -> str:
-        """A record's place below the folder that was given; of folders of this machine a page says nothing."""
+        """A record's place below the folder that was given; of this machine's folders a page says nothing."""
         for folder in self.content.folders:
             if path.is_relative_to(folder):
                 return path.relative_to(folder).as_posix()
@@ -295,10 +300,12 @@ def _environment() -> jinja2.Environment:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     made.filters |= {
-        "percent": percent, "rounded": rounded, "prefixed": prefixed, "exact": exact, "slug": slug, "signed": signed,
+        "percent": percent, "rounded": rounded, "prefixed": prefixed, "exact": exact, "slug": slug,
+        "signed": signed,
     }  # fmt: skip
     made.globals |= {
-        "figure": audits.figure, "figures": audits.figures, "marks": audits.MARKS, "counted": Counter, "bar": bar,
+        "figure": audits.figure, "figures": audits.figures, "marks": audits.MARKS,
+        "counted": Counter, "bar": bar,
     }  # fmt: skip
     return made
 

@@ -84,7 +84,8 @@ def bar(line: Standing) -> Markup:
     score = line.mean.estimate if line.mean is not None else line.low
     return Markup(
         f'<svg class="bar" width="{WIDE:g}" height="20" viewBox="0 0 {WIDE:g} 20" aria-hidden="true">'
-        f'<path class="track" d="M2 10H{WIDE - 2:g}"/><path class="ends" d="M{LEFT:g} 3V17M{RIGHT:g} 3V17"/>{whisker}'
+        f'<path class="track" d="M2 10H{WIDE - 2:g}"/><path class="ends" d="M{LEFT:g} 3V17M{RIGHT:g} 3V17"/>'
+        + whisker
         + (f'<circle class="point" cx="{place(score)}" cy="10" r="4"/>' if known else "")
         + "</svg>"
     )

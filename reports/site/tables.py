@@ -196,10 +196,11 @@ def group_name(task: str, version: int, network: str) -> str:
 
 
 def plain_cells(rows: Sequence[BoardRow]) -> list[dict[str, Value]]:
-    """Rows for download: every column by its key, values exact, with what tells a cell from its neighbours."""
+    """Rows for download: every column by its key, exact, with what tells a cell from its neighbours."""
     return [
         {"cell": row.cell, "variant": row.variant, "settings": row.settings}
-        | {"score_std": row.score_std, "scores": " ".join(map(repr, row.scores)), "reasons": "; ".join(row.reasons)}
+        | {"score_std": row.score_std, "scores": " ".join(map(repr, row.scores))}
+        | {"reasons": "; ".join(row.reasons)}
         | {column.key: column.value(row) for column in COLUMNS if column.key != "spread"}
         for row in rows
     ]  # fmt: skip

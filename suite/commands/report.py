@@ -11,7 +11,6 @@ from creditbench.suite.api import DEFAULT_FOLDER
 from creditbench.suite.errors import CreditbenchError
 
 if TYPE_CHECKING:
-    from creditbench.reports.site.evidence import Expected
     from creditbench.suite.commands import Commands
     from creditbench.suite.specification import Spec
 
@@ -41,9 +40,12 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     import sys
 
     from creditbench.reports.site.build import Content, write_site
-    from creditbench.reports.site.evidence import Evidence
+    from creditbench.reports.site.evidence import Evidence, Expected
+    from creditbench.suite import recipes
+    from creditbench.suite.api import planned
     from creditbench.suite.frame import read_results
     from creditbench.suite.stored import Known
+    from creditbench.suite.suites import summaries
 
     evidence = Evidence()
     folders = tuple(Path(folder) for folder in arguments.folders)
@@ -58,25 +60,17 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     def command(specs: Sequence[Spec]) -> str | None:
         return known.command(specs, DEFAULT_FOLDER)
 
+    # What every built-in suite should hold, as it is planned today.
+    suites = [
+        Expected(name, summary, [(cell.specs, recipes.track(cell.recipe)) for cell in planned(name)])
+        for name, summary in summaries().items()
+    ]
     out = Path(arguments.out)
-    pages = write_site(Content(frame, evidence, _expected(), command, _about(), problems, folders), out)
+    pages = write_site(Content(frame, evidence, suites, command, _about(), problems, folders), out)
     for problem in problems:
         print(f"creditbench: {problem}", file=sys.stderr)
     print(f"{pages} pages; open {out / 'index.html'}")
     return 1 if problems else 0
-
-
-def _expected() -> list[Expected]:
-    """What every built-in suite should hold, as it is planned today."""
-    from creditbench.reports.site.evidence import Expected
-    from creditbench.suite import recipes
-    from creditbench.suite.api import planned
-    from creditbench.suite.suites import summaries
-
-    return [
-        Expected(name, summary, [(cell.specs, recipes.track(cell.recipe)) for cell in planned(name)])
-        for name, summary in summaries().items()
-    ]
 
 
 def _about() -> Callable[[str], tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -68,22 +67,16 @@ def rows(tmp_path: Path) -> list[BoardRow]:
 def test_records_are_escaped_everywhere(rows: list[BoardRow]) -> None:
     text = page(rows, title=f"title{EVIL}", notes=[f"note{EVIL}"])
     reader = read(text)
-    assert sum(tag == "script" for tag, _ in reader.tags) == 1  # ours
+    assert not any(tag == "script" for tag, _ in reader.tags)
     assert not any(tag == "img" for tag, _ in reader.tags)
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert text.count("&lt;script&gt;alert(") >= 5
 
 
-def test_only_the_script_of_the_page_may_run(rows: list[BoardRow]) -> None:
-    import base64
-    import hashlib
-
+def test_nothing_may_run_in_the_page(rows: list[BoardRow]) -> None:
     text = page(rows)
-    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)
-    assert script is not None
-    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in text
     assert "default-src 'none'" in text
+    assert "script-src" not in text
 
 
 def test_the_page_needs_nothing_from_the_network(rows: list[BoardRow]) -> None:

@@ -44,6 +44,14 @@ def test_a_session_from_run_to_show(tmp_path: Path, capsys: pytest.CaptureFixtur
     table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["key"] for row in table] == [row["key"] for row in rows]
 
+    site = tmp_path / "site"
+    assert run("report", "leaderboard", folder, "--out", str(site)) == 0
+    assert f"open {site / 'index.html'}" in capsys.readouterr().out
+    (cell,) = [page for page in (site / "cells").iterdir() if "<h1>bp" in page.read_text()]
+    assert "creditbench run --task digits --network mlp --rule bp --seeds 1 --epochs 1" in cell.read_text()
+    assert run("report", "leaderboard", folder, "--out", folder) == 1
+    assert "no site of creditbench" in capsys.readouterr().err
+
 
 def test_quickstart_can_be_narrowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--rule", "last-layer", "--task", "digits", "--seeds", "1", "--epochs", "1"]
