@@ -102,6 +102,7 @@ RULES = {
     "sigprop-surrogate": "creditbench.baselines.rules.spiking_sigprop:SignalPropagationAtSurrogate",
     "reward-hebb": "creditbench.baselines.rules.reward_modulated:RewardModulatedHebb",
     "truncated-bptt": "creditbench.baselines.rules.truncated_bptt:TruncatedBPTT",
+    "dfa-through-time": "creditbench.baselines.rules.dfa_through_time:DirectFeedbackThroughTime",
     "rflo": "creditbench.baselines.rules.online:RFLO",
     "snap-1": "creditbench.baselines.rules.online:SnAp1",
     "uoro": "creditbench.baselines.rules.uoro:UORO",

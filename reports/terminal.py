@@ -21,10 +21,9 @@ WIDTH, NAME = 110, 20  # characters of a line, and of its first column
 # Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.
 RULE = "    \n    \n -- \n    \n    \n    \n    \n    \n"
 SHORT = (
-    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, % (MSE: as it "
-    "is). val: mean on validation. step: median training step, × bp on the same machine, and ms. peak: live "
-    "tensors in a training step. MACs: per sample, counted at operator dispatch. params: network + learned "
-    "by the rule."
+    "score: test after the last epoch, mean ±standard deviation over the seeds that ended ok, %. val: mean "
+    "on validation. step: median training step, × bp on the same machine, and ms. peak: live tensors in a "
+    "training step. MACs: per sample, counted at operator dispatch. params: network + learned by the rule."
 )
 
 
@@ -36,6 +35,8 @@ def terminal(rows: Sequence[BoardRow], width: int = WIDTH) -> str:
     marks = {machine: mark for machine, (mark, _) in machines(rows).items()}
     parts = [_table(part, marks, width) for part in tables(rows)]
     notes = [f"{mark} {meaning}" for mark, meaning in footnotes(rows)]
+    if any(unit(row.metric) != "%" for row in rows):
+        notes.append("MSE: the test error as it is, not in %; less is better.")
     footer = [*notes, SHORT, f"Not in these records: {not_measured(rows)}.", " ".join(origins(rows))]
     parts.append("\n".join(wrapped(clean(line), width) for line in footer))
     return "\n\n".join(parts)

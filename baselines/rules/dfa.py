@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from creditbench.baselines.rules.feedback import to_every_block
-from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
+from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class DirectFeedbackAlignment(LearningRule):
     search: ClassVar = {"activation": ("relu", "tanh")}
 
     feedback_scale: float = 1.0
+
+    def supports(self, network: Network, task: Task) -> str | None:
+        if task.every_step:
+            return f"{self.name} sends one error per sample; where every step has one choose dfa-through-time"
+        return None
 
     def init(self, network: Network, context: Context) -> State:
         hidden, draw = network.blocks[:-1], (context.classes, context.noise, self.feedback_scale)

@@ -11,6 +11,7 @@ from creditbench.baselines.networks import cells
 from creditbench.baselines.networks.cells import Cell
 from creditbench.baselines.networks.recurrent import network_of
 from creditbench.baselines.rules.bp import Backpropagation
+from creditbench.baselines.rules.dfa_through_time import DirectFeedbackThroughTime
 from creditbench.baselines.rules.online import RFLO, SnAp1
 from creditbench.baselines.rules.truncated_bptt import TruncatedBPTT
 from creditbench.baselines.rules.uoro import UORO
@@ -193,6 +194,40 @@ def test_a_window_of_one_moment_sees_immediate_influence_alone() -> None:
     assert not torch.allclose(
         found["0.recurrent"], updates(Backpropagation(), net, task, full=True)["0.recurrent"]
     )
+
+
+# ------------------------------------------------------------------------------ dfa through time
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_dfa_through_time_with_the_readouts_weights_is_truncation_to_one_moment(name: str) -> None:
+    """Where every moment has a target of its own, B = W is what backpropagation cut off at one moment
+    does."""
+    net, task = network(EVERYWHERE[name], True), "classes at steps"
+    own = State(carried={"feedback": net.blocks[1].weight})
+    found: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for block, update in DirectFeedbackThroughTime().step(net, batch(task), own, context(task)):
+            assert not isinstance(block, str)
+            assert not isinstance(update, Tensor)
+            found |= {f"{block.name}.{n}": u for n, u in update.items()}
+    assert_same(found, updates(TruncatedBPTT(window=1), net, task))
+
+
+def test_dfa_through_time_tells_every_moment_the_error_at_the_end() -> None:
+    """The last moment's share and the others' add up; a single moment leaves the last one's alone."""
+    net, rule = network(ELMAN, False), DirectFeedbackThroughTime()
+    given = batch("last")
+    single = Batch(given.inputs[:, 2:, :1], given.targets[:, 2:])  # one sample of one moment
+    feedback = net.blocks[1].weight
+    step = rule.step(net, single, State(carried={"feedback": feedback}), context("last"))
+    (_, _), (_, update) = list(step)
+    (_, _), (_, wanted) = list(TruncatedBPTT(window=1).step(net, single, State(), context("last")))
+    assert not isinstance(update, Tensor)
+    assert not isinstance(wanted, Tensor)
+    torch.testing.assert_close(update["input"], wanted["input"])
+    whole = updates(rule, net, "last")
+    assert not torch.allclose(whole["0.input"], updates(TruncatedBPTT(window=1), net, "last")["0.input"])
 
 
 # ------------------------------------------------------------------------------ uoro

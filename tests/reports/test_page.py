@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from records import cost, run
 
 from creditbench.reports.leaderboard import BoardRow, board, page, write_page
+from creditbench.reports.page import axis_of
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.frame import load_results
 from creditbench.suite.store import Store
@@ -171,3 +173,19 @@ def test_a_page_is_written_whole_or_not_at_all(
         write_page(rows[:1], place)
     assert place.read_text(encoding="utf-8") == before
     assert list(place.parent.iterdir()) == [place]
+
+
+def test_an_axis_of_errors_begins_at_zero_and_holds_them_all(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for rule, error in (("bp", 0.31), ("fa", 2.4), ("dfa", 0.4)):
+        store.put(replace(run(error, rule=rule), metric="mse", higher_is_better=False))
+    rows = board(load_results(tmp_path))
+    axis = axis_of(rows)
+    assert axis is not None
+    assert (axis.low, axis.high) == (0.0, 3.0)
+    assert not any(axis.misses(row.score) for row in rows if row.score is not None)
+    assert axis.reference == axis.place(0.31)
+    text = page(rows)
+    assert "score, MSE" in text
+    assert "0.3100 MSE" in text
+    assert "31.00" not in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,13 @@ def test_times_of_two_machines_are_told_apart(tmp_path: Path) -> None:
 
 def test_an_empty_board_says_so() -> None:
     assert terminal([]) == "No results."
+
+
+def test_errors_are_told_as_errors_and_the_least_comes_first(tmp_path: Path) -> None:
+    told = run(1.25, rule="bp", validation_score=1.5), run(0.5, rule="fa", validation_score=0.75)
+    rows = board_of(tmp_path, *(replace(one, metric="mse", higher_is_better=False) for one in told))
+    text = terminal(rows)
+    assert [row.rule for row in rows] == ["fa", "bp"]
+    assert line_of(text, "bp")[1:4] == ["1.250", "±–*", "1.500"]
+    assert "MSE" in text.splitlines()[1] + text.splitlines()[2]
+    assert "125" not in text

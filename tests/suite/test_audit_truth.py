@@ -44,7 +44,7 @@ def structural(truth: dict[str, object]) -> dict[str, object]:
 
 # Rules for one recurrent cell: the audit tells a block's synapses by its parameter `weight`, and a cell has
 # several matrices, so that it refuses recurrent networks (with an error that says so).
-NOT_ASKED = {"truncated-bptt", "rflo", "snap-1", "uoro"}
+NOT_ASKED = {"truncated-bptt", "dfa-through-time", "rflo", "snap-1", "uoro"}
 
 
 def test_every_built_in_rule_has_its_expected_truth() -> None:
