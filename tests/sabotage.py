@@ -26,6 +26,7 @@ FOLDERS = (
     "pyproject.toml",
     "README.md",
     "results",
+    "docs",
 )
 
 
