@@ -188,6 +188,10 @@ def test_scores_of_any_size_are_no_explosion() -> None:
     assert (favoured.curve[-1].validation_loss or 0.0) > 1000 * math.log(3)
     assert favoured.status == "ok"
     assert (favoured.score or 0.0) > 0.8
+    (grown,) = scoring(0, learns=1e7)  # its weights have grown, and are mostly right
+    assert (grown.curve[-1].validation_loss or 0.0) > 1000 * math.log(3)
+    assert grown.status == "ok"
+    assert (grown.score or 0.0) > 0.4
 
 
 def test_a_seed_that_explodes_leaves_the_others_as_they_are() -> None:
