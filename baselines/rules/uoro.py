@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -49,17 +49,17 @@ class UORO(LearningRule):
                 return {name: part for name, part in after.items() if name != "waited"}
 
             tangents = tangents or {name: torch.zeros_like(part) for name, part in before.items()}
-            _, carried = torch.func.jvp(state_from, (before,), (tangents,))
+            carried = torch.func.jvp(state_from, (before,), (tangents,))[1]
             signs = {
                 name: 2.0 * context.noise.integers(2, *part.shape[1:]).to(part) - 1
                 for name, part in before.items()
             }
 
             def state_of(own: Tensors, before: Tensors = before, at: Moment = moment) -> dict[str, Tensor]:
-                after = hidden.bind(own).advance(at.seen, at.before)
+                after = replace(hidden, parameters=own).advance(at.seen, at.before)
                 return {name: after[name] for name in before}
 
-            _, pull = torch.func.vjp(state_of, dict(hidden.parameters))
+            pull = torch.func.vjp(state_of, dict(hidden.parameters))[1]
             (immediate,) = pull(signs)
             first = _ratio(_norm(influence), _norm(carried))
             second = _ratio(_norm(immediate), _norm(signs))
