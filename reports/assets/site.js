@@ -270,7 +270,8 @@ const creditbench = (() => {
     const cost = COSTS[state.cost] ?? COSTS.energy;
     const key = COSTS[state.cost] ? state.cost : "energy";
     byId("cost").value = key;
-    const scored = rows.filter((row) => value(row, "score") != null);
+    const scored = rows.filter((row) => value(row, "score") != null && row.share);
+    const errors = rows.filter((row) => value(row, "score") != null && !row.share);
     const placed = scored.filter((row) => value(row, key) != null);
     const machines = new Set(placed.map((row) => row.machine));
     const fronted = !(cost.timed && machines.size > 1);
@@ -292,6 +293,7 @@ const creditbench = (() => {
     if (without.length) notes.push(`Left out, without this figure: ${listed(without.map(name))}.`);
     const bounds = points.filter((own) => !own.sound);
     if (bounds.length) notes.push(`Hollow, and not on the front, since their counts are lower bounds: ${listed(bounds.map((own) => own.name))}.`);
+    if (errors.length) notes.push(`Left out, scored by an error and not by a share: ${listed(errors.map(name))}.`);
     const lost = rows.filter((row) => value(row, "score") == null);
     if (lost.length) notes.push(`No score: ${listed(lost.map((row) => `${name(row)} (${value(row, "status")})`))}.`);
     byId("pareto-note").textContent = notes.join(" ");

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creditbench.reports.board import REFERENCE, BoardRow, board
-from creditbench.reports.figures import exact, percent, prefixed, rounded
+from creditbench.reports.figures import exact, prefixed, rounded, told, unit
 from creditbench.reports.legend import LEGEND, footnotes, not_measured, origins
 from creditbench.reports.rows import json_rows
 from creditbench.reports.site import audits, curves, tables
@@ -300,7 +300,7 @@ def _environment() -> jinja2.Environment:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     made.filters |= {
-        "percent": percent, "rounded": rounded, "prefixed": prefixed, "exact": exact, "slug": slug,
+        "told": told, "unit": unit, "rounded": rounded, "prefixed": prefixed, "exact": exact, "slug": slug,
         "signed": signed,
     }  # fmt: skip
     made.globals |= {

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from creditbench.reports.board import BoardRow
+from creditbench.reports.figures import SHARES
 from creditbench.reports.site.evidence import Seed
 
 PICO = 1e-12
@@ -17,7 +18,7 @@ DIGITS = 6  # significant ones, of what is only drawn
 
 
 def curve(row: BoardRow, seeds: Sequence[Seed]) -> dict[str, Any] | None:
-    """What a chart needs of a cell; None where no seed has a curve.
+    """What a chart needs of a cell; None where no seed has a curve, or where scores are errors and no shares.
 
     epochs, mean, low, high: the band is mean ± standard deviation (n - 1), absent for a single seed.
     seconds [s] and joules [J] by epoch where they are known: mean seconds of training; a step's modelled
@@ -28,7 +29,7 @@ def curve(row: BoardRow, seeds: Sequence[Seed]) -> dict[str, Any] | None:
         for seed in seeds
         if seed.status != "ok" and _points(seed)
     ]
-    if not ok and not lost:
+    if row.metric not in SHARES or (not ok and not lost):
         return None
     found: dict[str, Any] = {"seeds": len(ok), "lost": lost}
     by_epoch = [{point.epoch: point for point in seed.curve} for seed in ok]

@@ -14,7 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from creditbench.reports.board import TRACKS, BoardRow, tables
-from creditbench.reports.figures import ABSENT, percent, prefixed, rounded
+from creditbench.reports.figures import ABSENT, SHARES, prefixed, rounded, told, unit
 from creditbench.reports.legend import tuning_words
 from creditbench.reports.page import axis_of
 from creditbench.reports.site.places import slug, task_name
@@ -61,9 +61,19 @@ def _seeds(row: BoardRow) -> str:
     return str(ended) if ended == asked else f"{ended} of {asked}"
 
 
+def _told(score: float | None, row: BoardRow) -> str:
+    """Shares in per cent, as the column says; an error as it is, with its name."""
+    own = "" if score is None or row.metric in SHARES else f" {unit(row.metric)}"
+    return told(score, row.metric) + own
+
+
 def _score(row: BoardRow) -> str:
-    spread = "" if row.score_std is None else f" ±{percent(row.score_std)}"
-    return percent(row.score) + spread + ("*" if row.few else "")
+    spread = "" if row.score_std is None else f" ±{told(row.score_std, row.metric)}"
+    return _told(row.score, row) + spread + ("*" if row.few else "")
+
+
+def _share(key: str, title: str, value: Callable[[BoardRow], float | None], shown: bool = False) -> Column:
+    return Column(key, title, "figure", shown, value, lambda row: _told(value(row), row))
 
 
 def _macs(row: BoardRow) -> str:
@@ -76,10 +86,10 @@ COLUMNS = (
     _words("network", "network", lambda row: row.network, True),
     _words("rule", "rule", lambda row: row.rule, True),
     Column("score", "score, %", "figure", True, lambda row: row.score, _score),
-    _words("spread", "seeds' scores", lambda row: " ".join(percent(score) for score in row.scores), True),
+    _words("spread", "seeds' scores", lambda row: " ".join(told(x, row.metric) for x in row.scores), True),
     Column("seeds", "seeds", "figure", True, lambda row: len(row.scores), _seeds),
-    _figure("best", "test at best epoch, %", lambda row: row.best_score, percent),
-    _figure("validation", "validation, %", lambda row: row.validation_score, percent, True),
+    _share("best", "test at best epoch, %", lambda row: row.best_score),
+    _share("validation", "validation, %", lambda row: row.validation_score, True),
     _figure("ratio", "step, × bp", lambda row: row.step_ratio, rounded, True),
     _figure("step", "step, ms", lambda row: row.step_seconds, scaled(1e3), True),
     _cost("latency", "inference at batch 1, ms", "latency_seconds", scaled(1e3)),
@@ -148,6 +158,7 @@ def _row(row: BoardRow, axis: tuple[Any, ...] | None) -> dict[str, Any]:
         "scores": list(row.scores),
         "std": row.score_std,
         "axis": axis,
+        "share": row.metric in SHARES,
         "machine": row.cost_machine,
         "complete": row.macs_complete,
         "pages": [slug(task_name(row.task, row.task_version)), slug(row.rule)],
@@ -180,6 +191,7 @@ def missing_row(specs: Sequence[Spec], track: str | None) -> dict[str, Any]:
         "scores": [],
         "std": None,
         "axis": None,
+        "share": True,
         "machine": None,
         "complete": True,
         "pages": [None, None],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -19,7 +20,7 @@ from creditbench.reports.site.build import MARKER, Content, write_site
 from creditbench.reports.site.curves import curve
 from creditbench.reports.site.evidence import Evidence
 from creditbench.reports.site.places import RESERVED, slug
-from creditbench.reports.site.tables import embedded
+from creditbench.reports.site.tables import COLUMNS, embedded
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.frame import load_results, read_results
 from creditbench.suite.store import Store
@@ -264,3 +265,19 @@ def test_a_single_seed_has_no_band(tmp_path: Path) -> None:
     own = curve(row, evidence.of(row.cell))
     assert own is not None
     assert "low" not in own
+
+
+def test_an_error_is_told_as_an_error_and_draws_no_share(tmp_path: Path) -> None:
+    store, evidence = Store(tmp_path / "records"), Evidence()
+    for seed in range(3):
+        own = trained(0.65 + seed / 100, seed=seed, epochs=5)
+        store.put(replace(own, metric="mse", higher_is_better=False))
+    frame, _ = read_results(tmp_path / "records", seen=evidence.saw)
+    (row,) = board(frame)
+    texts = {column.key: column.text(row) for column in COLUMNS}
+    assert (texts["score"], texts["spread"]) == ("0.6600 MSE ±0.01000", "0.6500 0.6600 0.6700")
+    assert curve(row, evidence.of(row.cell)) is None
+    assert curve(replace(row, metric="accuracy"), evidence.of(row.cell)) is not None
+    site(tmp_path / "records", tmp_path / "site")
+    (page,) = (tmp_path / "site" / "cells").iterdir()
+    assert "<b>0.6600 MSE</b>" in page.read_text(encoding="utf-8")
