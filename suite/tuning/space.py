@@ -14,11 +14,8 @@ from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.types import LearningRule
 
-NETWORK_OPTIONS = (
-    "activation",
-    "normalisation",
-    "surrogate",
-)  # the rest of a search space are fields of the rule
+# The rest of a search space are fields of the rule.
+NETWORK_OPTIONS = ("activation", "normalisation", "surrogate")
 DIGITS = 3  # of a learning rate: more would pretend that they matter
 
 
