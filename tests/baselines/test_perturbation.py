@@ -453,7 +453,9 @@ def test_predictions_are_the_same_whatever_the_labels(name: str) -> None:
 
     def scored(labels: Tensor) -> Tensor:
         split = Split(test.inputs, labels)
-        return score(model.network, model.rule, model.state, task, split, split).predictions
+        found = score(model.network, model.rule, model.state, task, split, split).predictions
+        assert found is not None
+        return found
 
     assert torch.equal(scored(test.targets), scored(2 - test.targets))
 

@@ -251,6 +251,8 @@ def test_scoring_does_not_depend_on_how_many_samples_are_scored_at_once(
     whole = score(model.network, model.rule, model.state, task, splits.test, splits.train)
     monkeypatch.setattr(module, "AT_ONCE", 7)
     parts = score(model.network, model.rule, model.state, task, splits.test, splits.train)
+    assert whole.predictions is not None
+    assert parts.predictions is not None
     assert torch.equal(whole.predictions, parts.predictions)
     assert torch.allclose(whole.loss, parts.loss)
     assert whole.score.shape == (2,)
