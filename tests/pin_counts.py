@@ -8,6 +8,7 @@ holds them. When they change for a reason, run this and say the reason in the co
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"width": 8, "depth": 2},
     "conv": {"width": 3},
     "snn": {"width": 8, "depth": 2, "steps": 3},
+    "rnn-dt": {"width": 5},
 }
+IMAGE, SERIES = (1, 4, 4), (6, 3)  # shapes of inputs: six moments of a time and two values
 DENSE = ("macs", "dense_acs", "adds", "multiplies", "divisions", "comparisons", "transcendentals",
          "random_draws", "bytes_read", "bytes_written", "compulsory_bytes")  # fmt: skip
 BY_VALUE = ("effective_macs", "acs", "parameter_writes")  # depend on what the numbers are
@@ -34,17 +37,21 @@ def counts(rule: str, network: str) -> dict[str, Any] | None:
     from creditbench.suite.counting.operations import count_operations
     from creditbench.suite.counting.pipeline import stages
     from creditbench.suite.errors import CreditbenchError
+    from creditbench.suite.learner import is_for_series
     from creditbench.suite.meters.memory import step_memory
     from creditbench.suite.plan import load_rule, own_choices
-    from tools import learner, toy_batch
+    from tools import learner, toy_batch, toy_task
 
-    kind = load_rule(rule)
-    options = own_choices(kind, registry.load("network", network), network) | NETWORKS[network]
+    kind, builder = load_rule(rule), registry.load("network", network)
+    options = own_choices(kind, builder, network) | NETWORKS[network]
+    task, batch = toy_task(IMAGE), toy_batch(shape=IMAGE)
+    if is_for_series(builder):
+        task, batch = replace(toy_task(SERIES), kind="series"), toy_batch(shape=SERIES)
+        batch.inputs[..., 0] = torch.arange(SERIES[0]) / 2
     try:
-        model = learner(kind(), name=network, **options)
+        model = learner(kind(), task, name=network, **options)
     except CreditbenchError:
         return None
-    batch = toy_batch()
     model.step(batch)
     parts, tensors = stages(model.network, model.state), model.tensors().values()
     with count_operations(parameters=tensors, samples=batch.targets.shape[1], stages=parts) as training:
