@@ -560,9 +560,12 @@ def test_the_front_is_what_nobody_dominates(own: list[tuple[int, int]]) -> None:
 # -------------------------------------------------------------------------------- the reference records
 
 
-def test_the_reference_records_have_a_board_with_bp_first_and_last_layer_last(root: Path) -> None:
+def test_the_reference_records_have_a_board_from_bp_down_to_last_layer(root: Path) -> None:
+    """Of the rules that were run on every problem; the others' places are intervals."""
     found = standings(grid(creditbench.load_results(root / "results")))
+    whole = [own.method for own in found if not own.incomplete]
+    assert len(whole) >= 5
+    assert (whole[0], whole[-1]) == ("bp", "last-layer")
     assert found[0].method == "bp"
-    assert found[-1].method == "last-layer"
     assert all(own.by_problem.keys() == found[0].by_problem.keys() for own in found)
     assert all(isinstance(problem, Problem) for problem in found[0].by_problem)

@@ -167,7 +167,7 @@ def test_a_network_that_does_not_fit_the_task_fails_in_words(tmp_path: Path) -> 
         "import torch\nfrom creditbench.suite.types import Split, Splits, Task\n"
         "part = Split(torch.zeros(8, 5), torch.zeros(8).long())\n"
         "def read():\n    return Splits(part, part, part)\n"
-        "FLAT = Task(name='flat', version=1, kind='series', input_shape=(5,), classes=2, read=read)\n"
+        "FLAT = Task(name='flat', version=1, kind='image', input_shape=(5,), classes=2, read=read)\n"
     )
     rows = run("bp", tmp_path / "r", task=f"{task}:FLAT", network="conv")
     assert {row["status"] for row in rows} == {"failed"}
@@ -309,7 +309,7 @@ def test_a_cost_is_measured_again_when_what_measures_has_changed(
     monkeypatch.setattr(
         module,
         "fingerprint",
-        lambda files, torch, *root: changed[root[0]] if root else fingerprint(files, torch),
+        lambda files, torch, root: changed.get(root) or fingerprint(files, torch, root),
     )
     watch = again("last-layer", folder, seeds=1)
     assert watch.trained == []
