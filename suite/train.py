@@ -90,8 +90,8 @@ def train(
 
     The test split is scored once, at the end; with test=False (tuning) never. A seed whose weights
     stop being finite ends as diverged while the others go on, and so does one whose loss has exploded at the
-    end. Raises CreditbenchError for a rule that
-    yields what it must not. What `checkpoint` holds is gone on from, to the same result.
+    end. Raises CreditbenchError for a rule that yields what it must not. What `checkpoint` holds is gone on
+    from, to the same result.
     """
     model, batches = learner(cell, specs)
     digest, first = Digest(model), _FirstSteps(model)
@@ -196,27 +196,41 @@ def _exploded(last: Scores, cell: Cell, specs: Sequence[Spec]) -> dict[int, str]
 
     A loss alone says little: a rule may score by numbers of any size, and be right with them. So three things
     have to hold after the last epoch: the loss is `EXPLODED` times that of outputs that are all alike; it is
-    as many times that of this very network before its first step; and of the error that always naming the
-    most frequent class makes hardly any is gone. The last alone is a rule that has not learnt."""
-    targets, classes = cell.splits.validation.targets.cpu(), cell.task.classes
-    frequent = targets.bincount(minlength=classes).max().item() / len(targets)
-    alike = loss(cell.task.loss).value(torch.zeros(1, len(targets), classes), targets[None]).item()
+    as many times that of this very network before its first step; and the score shows nothing learnt. The
+    last alone is a rule that has not learnt."""
+    task, targets = cell.task, cell.splits.validation.targets[None].cpu()
+    shape = targets.shape if task.loss == "mse" else (*targets.shape, task.classes)
+    alike = loss(task.loss).value(torch.zeros(shape), targets).item()
     losses, scores = last.loss.tolist(), last.score.tolist()
     suspects = [
         place
         for place, (own, score) in enumerate(zip(losses, scores, strict=True))
-        if EXPLODED * alike < own < math.inf and 1 - score > (1 - GAINED) * (1 - frequent)
+        if EXPLODED * alike < own < math.inf and _nothing_learnt(task.metric, score, targets)
     ]
     if not suspects:
         return {}
     before = _score(learner(cell, specs)[0], cell, "validation").loss.tolist()
+    told = {place: f", with {task.metric} {100 * scores[place]:.1f} %, which is chance" for place in suspects}
     return {
         place: f"validation loss of {losses[place]:.3g} after epoch {specs[0].epochs},"
-        f" {losses[place] / before[place]:.3g} times that of the untrained network,"
-        f" with {100 * scores[place]:.1f} % right, which is chance"
+        f" {losses[place] / before[place]:.3g} times that of the untrained network"
+        + (told[place] if task.higher_is_better else "")
         for place in suspects
         if losses[place] > EXPLODED * before[place]
     }
+
+
+def _nothing_learnt(metric: str, score: float, targets: Tensor) -> bool:
+    """Whether hardly any of the error is gone that always naming the most frequent class makes; of two
+    classes in random order, for the area under a curve. An error as a metric is what has exploded."""
+    if metric == "accuracy":
+        labels = targets[targets >= 0]
+        chance = labels.bincount().max().item() / len(labels)
+    elif metric == "auc":
+        chance = 0.5
+    else:
+        return True
+    return 1 - score > (1 - GAINED) * (1 - chance)
 
 
 def _everything(model: Learner, batches: Batches, course: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,21 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from creditbench.suite import registry
+from creditbench.suite.evaluate import Scores as Scored
 from creditbench.suite.evaluate import score, with_statistics
 from creditbench.suite.learner import deviation
 from creditbench.suite.measure import measure
 from creditbench.suite.plan import load_rule
 from creditbench.suite.record import Run, from_json, to_json
 from creditbench.suite.specification import Spec
-from creditbench.suite.train import Cell, replay, train
-from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step
+from creditbench.suite.train import Cell, _nothing_learnt, replay, train
+from creditbench.suite.types import Batch, Context, LearningRule, Network, Split, Splits, State, Step, Task
 from tools import learner, network, toy_task
 
 SPEC = Spec("toy", 1, "mlp:width=16", "bp", 0, 0.01, epochs=3, batch_size=10)
@@ -171,7 +172,7 @@ def test_a_loss_that_has_exploded_is_a_divergence_that_says_its_figures() -> Non
     loss = run.curve[-1].validation_loss or 0.0
     assert loss == pytest.approx(2 / 3 * 1e5, rel=0.01)  # of three classes two are wrong, by so much
     assert f"validation loss of {loss:.3g} after epoch 3, " in str(run.reason)
-    assert "times that of the untrained network, with 33.3 % right" in str(run.reason)
+    assert "times that of the untrained network, with accuracy 33.3 %, which is chance" in str(run.reason)
 
 
 def test_who_is_at_chance_has_not_diverged_and_neither_has_who_is_wrong_by_much() -> None:
@@ -192,6 +193,42 @@ def test_scores_of_any_size_are_no_explosion() -> None:
     assert (grown.curve[-1].validation_loss or 0.0) > 1000 * math.log(3)
     assert grown.status == "ok"
     assert (grown.score or 0.0) > 0.4
+
+
+@pytest.mark.parametrize(
+    ("metric", "targets", "chance", "better"),
+    [
+        ("accuracy", [[0, 0, 0, 1]], 0.75, 0.8),
+        ("accuracy", [[[0, -1], [0, 1], [0, -1], [-1, -1]]], 0.75, 0.8),  # of steps, where there is a target
+        ("auc", [[0, 1, 1, 1]], 0.5, 0.6),
+    ],
+)
+def test_nothing_is_learnt_at_chance_of_what_has_a_target(
+    metric: str, targets: list[Any], chance: float, better: float
+) -> None:
+    assert _nothing_learnt(metric, chance, torch.tensor(targets))
+    assert not _nothing_learnt(metric, better, torch.tensor(targets))
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (40, 3, 2)])  # targets of samples, and of their steps
+def test_an_error_that_explodes_is_a_divergence_too(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import creditbench.suite.train as module
+
+    def scored(error: float) -> Scored:
+        return Scored(torch.tensor([error]), torch.tensor([error]), None)
+
+    part = Split(torch.zeros(40, 5), torch.ones(shape))
+    splits = Splits(part, part, part)
+    task = Task("toy", 1, "series", (5,), 2, lambda: splits, loss="mse", metric="mse", higher_is_better=False)
+    here = Cell(task, splits, registry.load("network", "mlp"), load_rule("bp")())
+    monkeypatch.setattr(module, "learner", lambda *_: (None, None))
+    monkeypatch.setattr(module, "_score", lambda *_: scored(2.0))
+    assert module._exploded(scored(2e7), here, seeds(0)) == {
+        0: "validation loss of 2e+07 after epoch 3, 1e+07 times that of the untrained network"
+    }
+    assert module._exploded(scored(900.0), here, seeds(0)) == {}
 
 
 def test_a_seed_that_explodes_leaves_the_others_as_they_are() -> None:
