@@ -35,7 +35,7 @@ def locked(folder: Path, part: Shard) -> Iterator[None]:
         descriptor = _held(path)
     except OSError as error:
         raise CreditbenchError(
-            f"Cannot write into {folder}: {error.strerror}. Free space or choose another --results folder."
+            f"Cannot write into {folder}: {error.strerror}. Free space or choose another folder."
         ) from error
     try:
         for other in sorted(folder.glob(".driver-*.lock")):
@@ -89,8 +89,8 @@ def _try(descriptor: int) -> bool:
         return False
     except OSError as error:
         raise CreditbenchError(
-            f"The file system of the results folder keeps no locks ({error.strerror}), so that two runs could"
-            " write there at once; choose another --results folder, and copy the records afterwards."
+            f"The file system of the folder keeps no locks ({error.strerror}), so that two runs could"
+            " write there at once; choose another folder, and copy what is in it afterwards."
         ) from error
     return True
 
@@ -100,6 +100,6 @@ def _taken(path: Path) -> CreditbenchError:
     with contextlib.suppress(OSError):
         owner = path.read_text(encoding="utf-8", errors="replace").strip()[:100] or owner
     return CreditbenchError(
-        f"Another creditbench run ({owner}) is writing into {path.parent}; wait for it, choose another"
-        " --results folder, or split the suite between the two with --shard."
+        f"Another creditbench ({owner}) is writing into {path.parent}; wait for it, choose another folder, or"
+        " split a suite's runs between the two with --shard."
     )

@@ -243,7 +243,7 @@ def _explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CreditbenchError(
-            f"Cannot write {path}: {error.strerror}. Free space or choose another --results folder."
+            f"Cannot write {path}: {error.strerror}. Free space or choose another folder."
         ) from error
 
 

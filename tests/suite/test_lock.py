@@ -25,7 +25,7 @@ with locked(Path(sys.argv[1]), WHOLE):
 
 
 def test_a_second_driver_is_told_who_the_first_is(tmp_path: Path) -> None:
-    words = rf"Another creditbench run \(process {os.getpid()} on "
+    words = rf"Another creditbench \(process {os.getpid()} on "
     with locked(tmp_path, WHOLE), pytest.raises(CreditbenchError, match=words):
         creditbench.run(task="digits", rule="last-layer", results=tmp_path, device="cpu")
     assert list(tmp_path.iterdir()) == []
@@ -72,7 +72,7 @@ def test_parts_of_one_split_share_a_folder_and_nothing_else_does(
 
 def test_a_folder_that_cannot_be_written_is_a_sentence_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CreditbenchError, match="choose another --results folder"):
+    with pytest.raises(CreditbenchError, match="choose another folder"):
         creditbench.run(task="digits", rule="last-layer", results=tmp_path / "file" / "r", device="cpu")
 
 

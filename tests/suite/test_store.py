@@ -198,7 +198,7 @@ def test_a_record_is_readable_at_every_moment_while_it_is_replaced(
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = Store(tmp_path / "file")
-    with pytest.raises(CreditbenchError, match="choose another --results folder"):
+    with pytest.raises(CreditbenchError, match="choose another folder"):
         store.put(run(0.9))
 
 

@@ -206,7 +206,7 @@ def test_the_driver_alone_writes_the_journal(folder: Path) -> None:
 
 
 def test_two_drivers_do_not_tune_into_one_folder(folder: Path) -> None:
-    with locked(folder, WHOLE), pytest.raises(CreditbenchError, match="Another creditbench run"):
+    with locked(folder, WHOLE), pytest.raises(CreditbenchError, match="Another creditbench"):
         tuned(folder, None, suite("last-layer"))
 
 
