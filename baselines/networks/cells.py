@@ -1,6 +1,7 @@
 """Recurrent cells for observations at uneven times.
 
-A cell says how its state moves from one observation to the next. Weights are [seed, out, in], biases [seed,
+A cell says how its state moves from one observation to the next; those whose state flows along a differential
+equation in between are in `flowing_cells`. Weights are [seed, out, in], biases [seed,
 out], what a cell sees [seed, batch, features], states [seed, batch, units]. Where nothing is observed the
 block that holds a cell lets time add up and does not call it.
 """
@@ -8,12 +9,11 @@ block that holds a cell lets time add up and does not call it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks.flows import check_solver, flow
 from creditbench.baselines.networks.synapses import uniform
 from creditbench.suite.errors import unknown_name
 from creditbench.suite.types import Tensors
@@ -74,9 +74,6 @@ class Cell(ABC):
         """The state behind an observation."""
 
 
-# ----------------------------------------------------------------------------- without a flow
-
-
 def gru(parameters: Tensors, x: Tensor, h: Tensor) -> Tensor:
     """r, z = sigmoid(W x + U h + b);  n = tanh(W x + b + r (U h + c));  h <- (1 - z) n + z h (Cho et al.
     2014, in the form of torch's cell)."""
@@ -97,7 +94,7 @@ def lstm(parameters: Tensors, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, 
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def _gates(number: int, inputs: int, units: int, both_biases: bool = True) -> dict[str, tuple[int, ...]]:
+def gates_of(number: int, inputs: int, units: int, both_biases: bool = True) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {
         "input": (number * units, inputs),
         "input_bias": (number * units,),
@@ -111,7 +108,7 @@ class TimedRNN(Cell):
     """h <- tanh(W [x, mask, Δt] + U h + b): elapsed time as one more feature (Elman 1990)."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(1, 2 * self.features + 1, self.units, both_biases=False)
+        return gates_of(1, 2 * self.features + 1, self.units, both_biases=False)
 
     def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
         x = torch.cat([seen.both, seen.elapsed], -1)
@@ -126,7 +123,7 @@ class DecayRNN(Cell):
     w is a rate per unit and starts at 0.1."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(3, 2 * self.features, self.units) | {"rate": (self.units,)}
+        return gates_of(3, 2 * self.features, self.units) | {"rate": (self.units,)}
 
     def adjusted(self, parameters: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         return parameters | {"rate": torch.full((self.units,), 0.1)}
@@ -145,7 +142,7 @@ class GRUD(Cell):
     """
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(3, 2 * self.features, self.units) | {
+        return gates_of(3, 2 * self.features, self.units) | {
             "input_decay": (self.features,),
             "input_decay_bias": (self.features,),
             "decay": (self.units, self.features),
@@ -173,7 +170,7 @@ class CTLSTM(Cell):
     Seven gates of [x, mask] and h(t): i, f, ī, f̄, z, o and δ = softplus(.)."""
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(7, 2 * self.features, self.units, both_biases=False)
+        return gates_of(7, 2 * self.features, self.units, both_biases=False)
 
     def sizes(self) -> dict[str, int]:
         return dict.fromkeys(("h", "c", "target", "rate", "gate"), self.units)
@@ -249,7 +246,7 @@ class PhasedLSTM(Cell):
     leak: float = 0.001
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(4, 2 * self.features, self.units) | {
+        return gates_of(4, 2 * self.features, self.units) | {
             "log_period": (self.units,),
             "shift": (self.units,),
         }
@@ -311,7 +308,7 @@ class CfC(Cell):
             shapes |= {head: (units, wide), f"{head}_bias": (units,)}
         if self.mode == "minimal":
             shapes |= {"rate": (units,), "ceiling": (units,)}
-        return shapes | (_gates(4, 2 * self.features, units) if self.mixed else {})
+        return shapes | (gates_of(4, 2 * self.features, units) if self.mixed else {})
 
     def adjusted(self, parameters: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         if self.mode != "minimal":
@@ -333,143 +330,3 @@ class CfC(Cell):
         f, g = torch.tanh(f), torch.tanh(affine(parameters, "g", b))
         s = torch.sigmoid(affine(parameters, "time_a", b) * seen.elapsed + affine(parameters, "time_b", b))
         return {"h": (f if self.mode == "no-gate" else (1 - s) * f) + s * g} | memory
-
-
-# ----------------------------------------------------------------------------- with a flow
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flowing(Cell):
-    """A cell whose state flows along a differential equation, by a solver of `flows`."""
-
-    solver: str = "rk4"
-    unfolds: int = 3
-
-    def __post_init__(self) -> None:
-        check_solver(self.solver, self.unfolds)
-
-    def stepped(self, solver: str, unfolds: int) -> Flowing:
-        """The same cell by another solver."""
-        return replace(self, solver=solver, unfolds=unfolds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CTRNN(Flowing):
-    """dh/dt = -λ h + s tanh(W [x, mask] + U h + b) over the elapsed time, with the new x (Funahashi &
-    Nakamura 1993; scale s and the use of x as in Lechner & Hasani 2020). λ = exp(.) is a unit's rate and
-    starts at 1, as s."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        own: dict[str, tuple[int, ...]] = {"log_rate": (self.units,), "scale": (self.units,)}
-        return _gates(1, 2 * self.features, self.units, both_biases=False) | own
-
-    def adjusted(self, parameters: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        return parameters | {"log_rate": torch.zeros(self.units), "scale": torch.ones(self.units)}
-
-    def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
-        from_x = affine(parameters, "input", seen.both)
-        rate, scale = parameters["log_rate"].exp().unsqueeze(1), parameters["scale"].unsqueeze(1)
-
-        def derivative(time: Tensor, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            (h,) = own
-            return (scale * torch.tanh(from_x + affine(parameters, "recurrent", h)) - rate * h,)
-
-        (h,) = flow(derivative, (state["h"],), seen.elapsed, self.solver, self.unfolds)
-        return {"h": h}
-
-
-def _two_layers(units: int) -> dict[str, tuple[int, ...]]:
-    return {
-        "flow_in": (units, units),
-        "flow_in_bias": (units,),
-        "flow_out": (units, units),
-        "flow_out_bias": (units,),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
-class ODERNN(Flowing):
-    """dh/dt = W_2 tanh(W_1 h + b_1) + b_2 between observations, then a GRU step on [x, mask] (Rubanova et al.
-    2019)."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(3, 2 * self.features, self.units) | _two_layers(self.units)
-
-    def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
-        (h,) = flow(_perceptron(parameters), (state["h"],), seen.elapsed, self.solver, self.unfolds)
-        return {"h": gru(parameters, seen.both, h)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ODELSTM(Flowing):
-    """An LSTM step on [x, mask], then h (not the memory c) flows by dh/dt = W_2 tanh(W_1 h + b_1) + b_2 over
-    the elapsed time (Lechner & Hasani 2020). Forget gates start with a bias of 3."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(4, 2 * self.features, self.units) | _two_layers(self.units)
-
-    def adjusted(self, parameters: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        parameters["input_bias"][self.units : 2 * self.units] += 3
-        return parameters
-
-    def sizes(self) -> dict[str, int]:
-        return {"h": self.units, "c": self.units}
-
-    def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
-        h, c = lstm(parameters, seen.both, state["h"], state["c"])
-        (h,) = flow(_perceptron(parameters), (h,), seen.elapsed, self.solver, self.unfolds)
-        return {"h": h, "c": c}
-
-
-def _perceptron(parameters: Tensors):  # type: ignore[no-untyped-def]
-    def derivative(time: Tensor, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (affine(parameters, "flow_out", torch.tanh(affine(parameters, "flow_in", own[0]))),)
-
-    return derivative
-
-
-@dataclass(frozen=True, kw_only=True)
-class GRUODE(Flowing):
-    """dh/dt = (1 - z) (n - h) with a GRU's gates r, z and candidate n of [x, mask] and h, over the elapsed
-    time (De Brouwer et al. 2019; with x in the flow as in Lechner & Hasani 2020)."""
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return _gates(3, 2 * self.features, self.units)
-
-    def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
-        def derivative(time: Tensor, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return (gru(parameters, seen.both, own[0]) - own[0],)  # gru = n + z (h - n)
-
-        (h,) = flow(derivative, (state["h"],), seen.elapsed, self.solver, self.unfolds)
-        return {"h": h}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LTC(Cell):
-    """Liquid time-constant network (Hasani et al. 2021), f = sigmoid(W [x, mask] + U h + b):
-
-        dh/dt = -(λ + f) h + f A,     by the fused step  h <- (h + δ f A) / (1 + δ (λ + f)),  δ = Δt / unfolds
-
-    λ = exp(.) starts at 1, A is drawn from U(-1, 1). This is the paper's equation with one nonlinearity per
-    neuron, not the form with one per synapse that the authors' code has."""
-
-    unfolds: int = 6
-
-    def __post_init__(self) -> None:
-        check_solver("euler", self.unfolds)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        own: dict[str, tuple[int, ...]] = {"log_rate": (self.units,), "attractor": (self.units,)}
-        return _gates(1, 2 * self.features, self.units, both_biases=False) | own
-
-    def adjusted(self, parameters: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        attractor = 2 * torch.rand(self.units, generator=generator) - 1
-        return parameters | {"log_rate": torch.zeros(self.units), "attractor": attractor}
-
-    def advance(self, parameters: Tensors, seen: Seen, state: Tensors) -> dict[str, Tensor]:
-        from_x, length, h = affine(parameters, "input", seen.both), seen.elapsed / self.unfolds, state["h"]
-        rate, attractor = parameters["log_rate"].exp().unsqueeze(1), parameters["attractor"].unsqueeze(1)
-        for _ in range(self.unfolds):
-            f = torch.sigmoid(from_x + affine(parameters, "recurrent", h))
-            h = (h + length * f * attractor) / (1 + length * (rate + f))
-        return {"h": h}

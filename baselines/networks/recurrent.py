@@ -15,9 +15,10 @@ from typing import ParamSpec
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks import cells
+from creditbench.baselines.networks import cells, flowing_cells
 from creditbench.baselines.networks.blocks import AutogradBlock
 from creditbench.baselines.networks.cells import Cell, Seen
+from creditbench.baselines.networks.flowing_cells import Flowing
 from creditbench.baselines.networks.synapses import Linear
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.series import Series
@@ -210,40 +211,62 @@ def features_of(input_shape: Shape) -> int:
     return input_shape[1] - 1
 
 
-@called("rnn-dt")
-def rnn_dt(
-    input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
-) -> tuple[Block, ...]:
-    """Elman network that is told the elapsed time as one more feature."""
-    cell = cells.TimedRNN(features=features_of(input_shape), units=width)
-    return network_of(cell, input_shape, outputs, every_step)
+def stepping(name: str, kind: type[Cell], *, summary: str) -> Builder[...]:
+    """The network of a cell that has a size and nothing else to choose."""
+
+    @called(name)
+    def build(
+        input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
+    ) -> tuple[Block, ...]:
+        cell = kind(features=features_of(input_shape), units=width)
+        return network_of(cell, input_shape, outputs, every_step)
+
+    build.__doc__ = summary
+    return build
 
 
-@called("rnn-decay")
-def rnn_decay(
-    input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
-) -> tuple[Block, ...]:
-    """GRU whose state decays between observations at rates that are learned (RNN-decay)."""
-    cell = cells.DecayRNN(features=features_of(input_shape), units=width)
-    return network_of(cell, input_shape, outputs, every_step)
+def flowing(name: str, kind: type[Flowing], *, summary: str) -> Builder[...]:
+    """The network of a cell that flows, by a solver of `flows` with `unfolds` steps."""
+
+    @called(name)
+    def build(
+        input_shape: Shape, outputs: int, *, width: int = 64, solver: str = "rk4", unfolds: int = 3,
+        every_step: bool = False,
+    ) -> tuple[Block, ...]:  # fmt: skip
+        cell = kind(features=features_of(input_shape), units=width, solver=solver, unfolds=unfolds)
+        return network_of(cell, input_shape, outputs, every_step)
+
+    build.__doc__ = summary
+    return build
 
 
-@called("gru-d")
-def gru_d(
-    input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
-) -> tuple[Block, ...]:
-    """GRU-D: state and missing inputs decay between observations."""
-    cell = cells.GRUD(features=features_of(input_shape), units=width)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("ct-lstm")
-def ct_lstm(
-    input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
-) -> tuple[Block, ...]:
-    """Continuous-time LSTM of the neural Hawkes process."""
-    cell = cells.CTLSTM(features=features_of(input_shape), units=width)
-    return network_of(cell, input_shape, outputs, every_step)
+rnn_dt = stepping(
+    "rnn-dt", cells.TimedRNN, summary="Elman network that is told the elapsed time as one more feature."
+)
+rnn_decay = stepping(
+    "rnn-decay",
+    cells.DecayRNN,
+    summary="GRU whose state decays between observations at rates that are learned (RNN-decay).",
+)
+gru_d = stepping("gru-d", cells.GRUD, summary="GRU-D: state and missing inputs decay between observations.")
+ct_lstm = stepping("ct-lstm", cells.CTLSTM, summary="Continuous-time LSTM of the neural Hawkes process.")
+phased_lstm = stepping(
+    "phased-lstm", cells.PhasedLSTM, summary="LSTM whose units open and shut in periods of their own."
+)
+ct_rnn = flowing(
+    "ct-rnn",
+    flowing_cells.CTRNN,
+    summary="Continuous-time recurrent network, integrated over the elapsed time.",
+)
+ode_rnn = flowing(
+    "ode-rnn", flowing_cells.ODERNN, summary="A neural ODE between observations, a GRU at them."
+)
+ode_lstm = flowing(
+    "ode-lstm",
+    flowing_cells.ODELSTM,
+    summary="An LSTM at observations whose output flows along a neural ODE.",
+)
+gru_ode = flowing("gru-ode", flowing_cells.GRUODE, summary="A GRU as a differential equation.")
 
 
 @called("ct-gru")
@@ -252,15 +275,6 @@ def ct_gru(
 ) -> tuple[Block, ...]:
     """Continuous-time GRU: every unit at several time scales."""
     cell = cells.CTGRU(features=features_of(input_shape), units=width, scales=scales)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("phased-lstm")
-def phased_lstm(
-    input_shape: Shape, outputs: int, *, width: int = 64, every_step: bool = False
-) -> tuple[Block, ...]:
-    """LSTM whose units open and shut in periods of their own."""
-    cell = cells.PhasedLSTM(features=features_of(input_shape), units=width)
     return network_of(cell, input_shape, outputs, every_step)
 
 
@@ -274,8 +288,9 @@ def cfc(
     mixed: bool = False,
     every_step: bool = False,
 ) -> tuple[Block, ...]:
-    """Closed-form continuous-time network; mode is gated, no-gate or minimal, mixed puts an LSTM before
-    it."""
+    """Closed-form continuous-time network.
+
+    mode: gated, no-gate or minimal. mixed: an LSTM before it."""
     cell = cells.CfC(
         features=features_of(input_shape), units=width, backbone=backbone, mode=mode, mixed=mixed
     )
@@ -286,65 +301,5 @@ def ltc(
     input_shape: Shape, outputs: int, *, width: int = 64, unfolds: int = 6, every_step: bool = False
 ) -> tuple[Block, ...]:
     """Liquid time-constant network, by its fused semi-implicit step."""
-    cell = cells.LTC(features=features_of(input_shape), units=width, unfolds=unfolds)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("ct-rnn")
-def ct_rnn(
-    input_shape: Shape,
-    outputs: int,
-    *,
-    width: int = 64,
-    solver: str = "rk4",
-    unfolds: int = 3,
-    every_step: bool = False,
-) -> tuple[Block, ...]:
-    """Continuous-time recurrent network, integrated over the elapsed time."""
-    cell = cells.CTRNN(features=features_of(input_shape), units=width, solver=solver, unfolds=unfolds)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("ode-rnn")
-def ode_rnn(
-    input_shape: Shape,
-    outputs: int,
-    *,
-    width: int = 64,
-    solver: str = "rk4",
-    unfolds: int = 3,
-    every_step: bool = False,
-) -> tuple[Block, ...]:
-    """A neural ODE between observations, a GRU at them."""
-    cell = cells.ODERNN(features=features_of(input_shape), units=width, solver=solver, unfolds=unfolds)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("ode-lstm")
-def ode_lstm(
-    input_shape: Shape,
-    outputs: int,
-    *,
-    width: int = 64,
-    solver: str = "rk4",
-    unfolds: int = 3,
-    every_step: bool = False,
-) -> tuple[Block, ...]:
-    """An LSTM at observations whose output flows along a neural ODE."""
-    cell = cells.ODELSTM(features=features_of(input_shape), units=width, solver=solver, unfolds=unfolds)
-    return network_of(cell, input_shape, outputs, every_step)
-
-
-@called("gru-ode")
-def gru_ode(
-    input_shape: Shape,
-    outputs: int,
-    *,
-    width: int = 64,
-    solver: str = "rk4",
-    unfolds: int = 3,
-    every_step: bool = False,
-) -> tuple[Block, ...]:
-    """A GRU as a differential equation."""
-    cell = cells.GRUODE(features=features_of(input_shape), units=width, solver=solver, unfolds=unfolds)
+    cell = flowing_cells.LTC(features=features_of(input_shape), units=width, unfolds=unfolds)
     return network_of(cell, input_shape, outputs, every_step)

@@ -344,8 +344,10 @@ def csnn(
     coding: str | None = None,
     steps: int | None = None,
 ) -> tuple[Block, ...]:
-    """`depth` convolutions of spiking neurons with 2 x 2 pooling, the first of `width` channels and each next
-    of twice as many, a fully connected layer of `units`, and a readout; other options as of snn.
+    """Convolutions of spiking neurons with 2 x 2 pooling, a fully connected layer and a leaky readout.
+
+    The first of `depth` convolutions has `width` channels and each next twice as many; the layer has `units`.
+    Other options as of snn.
 
     The shape of the network of signal propagation's spiking experiment, without its normalisation."""
     kind, arrival = _neuron(neuron, decay, surrogate), _coding(input_shape, coding, steps)

@@ -1,7 +1,6 @@
-"""Temporal Weights: synapses with dynamics of their own, inside a network of continuous time. A
-reconstruction.
+"""Temporal Weights, a reconstruction: synapses with dynamics of their own, in a network of continuous time.
 
-Kohan, Rietman & Siegelmann (2022), Temporal Weights (arXiv:2301.04126), give weights "interacting dynamics",
+Kohan, Rietman & Siegelmann (2023), Temporal Weights (arXiv:2301.04126), give weights "interacting dynamics",
 a model of synchronisation, inside neural ODEs. Their equations could not be had word for word: what follows
 is ours, and figures of it are no figures of the paper. Every synapse of one recurrent matrix has a phase θ,
 and all phases of a group are coupled by their mean field (Kuramoto 1975):
@@ -28,14 +27,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks import cells
-from creditbench.baselines.networks.cells import Cell, Flowing, Seen, affine, gru, lstm
+from creditbench.baselines.networks import flowing_cells
+from creditbench.baselines.networks.cells import Cell, Seen, affine, gru, lstm
+from creditbench.baselines.networks.flowing_cells import Flowing
 from creditbench.baselines.networks.flows import flow
 from creditbench.baselines.networks.recurrent import called, features_of, network_of
 from creditbench.suite.errors import unknown_name
 from creditbench.suite.types import Block, Shape, Tensors
 
-HOSTS: dict[str, type[Flowing]] = {"ct-rnn": cells.CTRNN, "ode-rnn": cells.ODERNN, "ode-lstm": cells.ODELSTM}
+HOSTS: dict[str, type[Flowing]] = {
+    "ct-rnn": flowing_cells.CTRNN,
+    "ode-rnn": flowing_cells.ODERNN,
+    "ode-lstm": flowing_cells.ODELSTM,
+}
 MATRIX = {"ct-rnn": "recurrent", "ode-rnn": "flow_in", "ode-lstm": "flow_in"}  # the one with dynamics
 GROUPS = ("layer", "row")  # whose phases are coupled: the whole matrix's, or those onto one unit
 ABLATIONS = ("none", "static", "uncoupled", "explicit-time")

@@ -20,7 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks.cells import CTRNN, TimedRNN
+from creditbench.baselines.networks.cells import TimedRNN
+from creditbench.baselines.networks.flowing_cells import CTRNN
 from creditbench.baselines.networks.recurrent import CellBlock
 from creditbench.baselines.rules.along_time import Moment, add, cell_of, not_recurrent, walk
 from creditbench.suite.errors import unknown_name

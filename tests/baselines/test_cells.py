@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks import cells
+from creditbench.baselines.networks import cells, flowing_cells
 from creditbench.baselines.networks.cells import Cell, Seen
 from creditbench.baselines.networks.recurrent import CellBlock, moments_of, network_of
 from creditbench.baselines.networks.temporal_weights import ABLATIONS, HOSTS, TemporalWeights
@@ -27,11 +27,11 @@ CELLS: dict[str, Cell] = {
     "cfc no-gate": cells.CfC(**SIZE, backbone=7, mode="no-gate"),
     "cfc minimal": cells.CfC(**SIZE, backbone=7, mode="minimal"),
     "cfc mixed": cells.CfC(**SIZE, backbone=7, mixed=True),
-    "ct-rnn": cells.CTRNN(**SIZE),
-    "ode-rnn": cells.ODERNN(**SIZE),
-    "ode-lstm": cells.ODELSTM(**SIZE),
-    "gru-ode": cells.GRUODE(**SIZE),
-    "ltc": cells.LTC(**SIZE),
+    "ct-rnn": flowing_cells.CTRNN(**SIZE),
+    "ode-rnn": flowing_cells.ODERNN(**SIZE),
+    "ode-lstm": flowing_cells.ODELSTM(**SIZE),
+    "gru-ode": flowing_cells.GRUODE(**SIZE),
+    "ltc": flowing_cells.LTC(**SIZE),
     **{
         f"temporal weights in {host}, {ablation}": TemporalWeights(**SIZE, host=host, ablation=ablation)
         for host in HOSTS
@@ -40,7 +40,7 @@ CELLS: dict[str, Cell] = {
     "temporal weights by rows": TemporalWeights(**SIZE, group="row"),
 }
 every_cell = pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
-FLOWING = {name: cell for name, cell in CELLS.items() if isinstance(cell, cells.Flowing)}
+FLOWING = {name: cell for name, cell in CELLS.items() if isinstance(cell, flowing_cells.Flowing)}
 
 
 def parameters_of(cell: Cell, seeds: int = 2) -> dict[str, Tensor]:
@@ -186,7 +186,7 @@ def test_an_elman_cell_with_the_elapsed_time_as_a_feature_is_torchs() -> None:
 
 
 def test_an_lstm_that_does_not_flow_is_torchs() -> None:
-    cell, theirs = cells.ODELSTM(**SIZE), torchs(torch.nn.LSTMCell, 4)
+    cell, theirs = flowing_cells.ODELSTM(**SIZE), torchs(torch.nn.LSTMCell, 4)
     own = parameters_of(cell, 1) | _torchs(theirs)
     h, c = drawn(2, 1, 5)
     wanted = theirs(torch.tensor([[0.3, -0.2, 1, 1]], dtype=torch.float64), (h, c))
@@ -196,12 +196,12 @@ def test_an_lstm_that_does_not_flow_is_torchs() -> None:
 
 
 def test_without_elapsed_time_an_ode_rnn_is_torchs_gru() -> None:
-    cell, theirs = cells.ODERNN(**SIZE), torchs(torch.nn.GRUCell, 4)
+    cell, theirs = flowing_cells.ODERNN(**SIZE), torchs(torch.nn.GRUCell, 4)
     _same(cell, parameters_of(cell, 1) | _torchs(theirs), theirs, 0.0)
 
 
 def test_one_euler_step_of_one_unit_of_time_of_a_gru_ode_is_torchs_gru() -> None:
-    cell, theirs = cells.GRUODE(**SIZE, solver="euler", unfolds=1), torchs(torch.nn.GRUCell, 4)
+    cell, theirs = flowing_cells.GRUODE(**SIZE, solver="euler", unfolds=1), torchs(torch.nn.GRUCell, 4)
     _same(cell, _torchs(theirs), theirs, 1.0)
 
 
@@ -280,7 +280,7 @@ def test_gru_d_imputes_what_it_does_not_see_by_hand() -> None:
 def test_ct_rnn_by_hand() -> None:
     """One Euler step: h <- h + Δt (s tanh(w x + u h + b) - λ h)."""
     own: dict[str, Any] = {"input": [[0.4, 0.0]], "recurrent": 0.5, "log_rate": math.log(0.1), "scale": 2.0}
-    found = walked(cells.CTRNN(**ONE, solver="euler", unfolds=1), own, STEPS)["h"]
+    found = walked(flowing_cells.CTRNN(**ONE, solver="euler", unfolds=1), own, STEPS)["h"]
     first = 2 * math.tanh(0.2)
     assert found == pytest.approx(first + 2 * (2 * math.tanh(-0.4 + 0.5 * first) - 0.1 * first))
 
@@ -288,7 +288,7 @@ def test_ct_rnn_by_hand() -> None:
 def test_ode_rnn_by_hand() -> None:
     """A constant flow dh/dt = 0.2, then a GRU step with gates at one half."""
     own: dict[str, Any] = {"flow_out_bias": 0.2, "input": [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]}
-    found = walked(cells.ODERNN(**ONE), own, STEPS)["h"]
+    found = walked(flowing_cells.ODERNN(**ONE), own, STEPS)["h"]
     first = 0.5 * math.tanh(0.5) + 0.5 * 0.2
     assert found == pytest.approx(0.5 * math.tanh(-1) + 0.5 * (first + 0.4))
 
@@ -296,7 +296,7 @@ def test_ode_rnn_by_hand() -> None:
 def test_ode_lstm_by_hand() -> None:
     """Gates at one half, cell input tanh(x), and a flow dh/dt = 0.2 of h alone."""
     own: dict[str, Any] = {"flow_out_bias": 0.2, "input": [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]]}
-    found = walked(cells.ODELSTM(**ONE), own, STEPS)
+    found = walked(flowing_cells.ODELSTM(**ONE), own, STEPS)
     c = 0.5 * (0.5 * math.tanh(0.5)) + 0.5 * math.tanh(-1)
     assert found["c"] == pytest.approx(c)
     assert found["h"] == pytest.approx(0.5 * math.tanh(c) + 0.4)
@@ -305,7 +305,7 @@ def test_ode_lstm_by_hand() -> None:
 def test_gru_ode_by_hand() -> None:
     """With z = 1/2 and n = tanh(x) held, h relaxes: h(t) = n + (h - n) exp(-t/2)."""
     own: dict[str, Any] = {"input": [[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]}
-    found = walked(cells.GRUODE(**ONE, unfolds=200), own, STEPS)["h"]
+    found = walked(flowing_cells.GRUODE(**ONE, unfolds=200), own, STEPS)["h"]
     first = math.tanh(0.5) * (1 - math.exp(-0.5))
     assert found == pytest.approx(math.tanh(-1) + (first - math.tanh(-1)) * math.exp(-1), rel=1e-9)
 
@@ -336,7 +336,7 @@ def test_ltc_by_hand() -> None:
         "log_rate": math.log(0.5),
         "attractor": 0.8,
     }
-    found = walked(cells.LTC(**ONE, unfolds=2), own, STEPS)["h"]
+    found = walked(flowing_cells.LTC(**ONE, unfolds=2), own, STEPS)["h"]
     h = 0.0
     for value, elapsed in STEPS:
         for _ in range(2):
@@ -380,7 +380,7 @@ def test_phased_lstm_by_hand() -> None:
 
 
 @pytest.mark.parametrize("cell", FLOWING.values(), ids=FLOWING)
-def test_an_adaptive_solver_agrees_with_many_fixed_steps(cell: cells.Flowing) -> None:
+def test_an_adaptive_solver_agrees_with_many_fixed_steps(cell: flowing_cells.Flowing) -> None:
     pytest.importorskip("torchdiffeq")
     series = packed()[:, :, :2]
     fixed, adaptive = (
@@ -391,7 +391,7 @@ def test_an_adaptive_solver_agrees_with_many_fixed_steps(cell: cells.Flowing) ->
 
 def test_a_ct_rnn_without_recurrence_meets_its_closed_form() -> None:
     """dh/dt = s tanh(x) - λ h has the solution s tanh(x) / λ (1 - exp(-λ t))."""
-    cell = cells.CTRNN(features=1, units=1, unfolds=50)
+    cell = flowing_cells.CTRNN(features=1, units=1, unfolds=50)
     own: dict[str, Any] = {"input": [[1.0, 0.0]], "log_rate": math.log(0.7), "scale": 1.0}
     found = walked(cell, own, [(0.3, 1.7)])["h"]  # dh/dt = tanh(0.3) - 0.7 h
     assert found == pytest.approx(math.tanh(0.3) / 0.7 * (1 - math.exp(-0.7 * 1.7)), rel=1e-8)
@@ -399,9 +399,9 @@ def test_a_ct_rnn_without_recurrence_meets_its_closed_form() -> None:
 
 def test_options_that_there_are_not_are_errors() -> None:
     for make in (
-        lambda: cells.CTRNN(**SIZE, solver="rk5"),
-        lambda: cells.CTRNN(**SIZE, unfolds=0),
-        lambda: cells.LTC(**SIZE, unfolds=0),
+        lambda: flowing_cells.CTRNN(**SIZE, solver="rk5"),
+        lambda: flowing_cells.CTRNN(**SIZE, unfolds=0),
+        lambda: flowing_cells.LTC(**SIZE, unfolds=0),
         lambda: cells.CfC(**SIZE, mode="gate"),
         lambda: TemporalWeights(**SIZE, host="lstm"),
         lambda: TemporalWeights(**SIZE, group="column"),
@@ -470,7 +470,8 @@ def test_weights_that_move_move_the_state() -> None:
 
 def test_what_is_learned_is_what_the_ablation_leaves() -> None:
     added = {
-        ablation: set(TemporalWeights(**SIZE, ablation=ablation).shapes()) - set(cells.CTRNN(**SIZE).shapes())
+        ablation: set(TemporalWeights(**SIZE, ablation=ablation).shapes())
+        - set(flowing_cells.CTRNN(**SIZE).shapes())
         for ablation in ABLATIONS
     }
     assert added["static"] == set()

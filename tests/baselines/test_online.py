@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from creditbench.baselines.networks import cells
+from creditbench.baselines.networks import cells, flowing_cells
 from creditbench.baselines.networks.cells import Cell
 from creditbench.baselines.networks.recurrent import network_of
 from creditbench.baselines.rules.bp import Backpropagation
@@ -21,11 +21,11 @@ from creditbench.suite.types import Batch, Context, LearningRule, Network, State
 
 SIZE: dict[str, Any] = {"features": 2, "units": 4}
 ELMAN = cells.TimedRNN(**SIZE)
-EULER = cells.CTRNN(**SIZE, solver="euler", unfolds=1)
+EULER = flowing_cells.CTRNN(**SIZE, solver="euler", unfolds=1)
 EVERYWHERE: dict[str, Cell] = {
     "rnn-dt": ELMAN,
-    "ct-rnn": cells.CTRNN(**SIZE),
-    "ode-lstm": cells.ODELSTM(**SIZE),
+    "ct-rnn": flowing_cells.CTRNN(**SIZE),
+    "ode-lstm": flowing_cells.ODELSTM(**SIZE),
     "gru-d": cells.GRUD(**SIZE),
     "ct-gru": cells.CTGRU(**SIZE, scales=2),
 }
@@ -147,7 +147,7 @@ def test_rflos_random_feedback_stands_for_the_readouts_weights() -> None:
 
 def test_a_hand_worked_trace_of_rflo() -> None:
     """One unit, h' = h + Δt (s tanh(w x + b) - h) with s = 1: two steps, credit at the second."""
-    cell = cells.CTRNN(features=1, units=1, solver="euler", unfolds=1)
+    cell = flowing_cells.CTRNN(features=1, units=1, solver="euler", unfolds=1)
     blocks = network_of(cell, (2, 2), 1, False)
     hidden = {n: torch.zeros(1, *shape, dtype=torch.float64) for n, shape in cell.shapes().items()}
     hidden["input"][0, 0, 0] = 0.4
@@ -172,7 +172,7 @@ def test_they_say_where_they_are_not_defined() -> None:
     task = Task("test", 1, "series", (5, 3), 3, lambda: NotImplemented)
     for rule in (SnAp1(), RFLO()):
         assert rule.supports(network(EULER, False), task) is None
-        assert "one unit at a time" in str(rule.supports(network(cells.CTRNN(**SIZE), False), task))
+        assert "one unit at a time" in str(rule.supports(network(flowing_cells.CTRNN(**SIZE), False), task))
 
 
 # ------------------------------------------------------------------------------ truncated bptt
