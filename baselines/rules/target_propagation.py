@@ -53,7 +53,7 @@ class FixedWeightTargetPropagation(LearningRule):
     """
 
     name: ClassVar[str] = "fw-dtp"
-    source: ClassVar[str] = "Shibuya et al. (2023), AAAI. arXiv:2212.03282"
+    source: ClassVar[str] = "Shibuya et al. (2023), AAAI. arXiv:2212.10352"
     network_choices: ClassVar = {"activation": "tanh"}
     search: ClassVar = {
         "activation": ("tanh",),

@@ -30,3 +30,8 @@ def test_a_note_names_what_there_is(root: Path) -> None:
         note = re.search(r"^  note = \{(.*)\}", own, flags=re.MULTILINE)
         assert note is not None, own
         assert known & set(re.split(r"[\s,;]+", note[1])), own
+
+
+def test_every_rule_can_be_cited(root: Path) -> None:
+    notes = " ".join(re.findall(r"^  note = \{(.*)\}", "".join(entries(root)), flags=re.MULTILINE))
+    assert set(registry.table("rule")) <= set(re.split(r"[\s,;]+", notes))
