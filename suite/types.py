@@ -1,7 +1,7 @@
 """The contract: what a task, a network, a learning rule and a step of learning are.
 
-Everything of ours imports this file and it imports nothing of ours but the error type, the phases, the mark
-of spikes and the seal.
+Everything of ours imports this file and it imports nothing of ours but the error type, the phases and the
+seal.
 
 **The seed axis.** Every tensor that belongs to a network in training has a leading seed axis:
 activities [seed, batch, features], weights [seed, out, in], images [seed, batch, channels, height,
@@ -24,7 +24,6 @@ from torch import Tensor
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.phases import in_phase
 from creditbench.suite.seal import refuse_if_sealed
-from creditbench.suite.spikes import declare_spikes
 
 Shape = tuple[int, ...]
 Tensors = Mapping[str, Tensor]
@@ -125,37 +124,6 @@ class Task:
         behind = 0 if self.kind == "series" else len(self.input_shape) - 1  # axes behind the channels
         offset, scale = _affine(self.offset, self.scale, behind, stored.device)
         return (stored.to(torch.float32) - offset) / scale
-
-
-@dataclass(frozen=True)
-class EventTask(Task):
-    """A task whose samples are binned event recordings, [time, polarities, height, width], 0 or 1.
-
-    Stored with eight pixels to a byte, `packed` of them a time step: splits hold [samples, time, packed].
-    `time_step` says how long a step is; there are no offset and scale, since spikes stay spikes."""
-
-    time_step: float = 0.0  # [s]
-
-    @property
-    def packed(self) -> int:
-        """Bytes of one time step."""
-        return -(-math.prod(self.input_shape[1:]) // 8)
-
-    def prepare(self, stored: Tensor) -> Tensor:
-        """Packed samples [..., time, bytes] as declared spikes [..., *input_shape], float."""
-        frame = self.input_shape[1:]
-        bits = _bits(stored.device).index_select(0, stored.flatten().int())  # [bytes, 8]
-        pixels = bits.view(*stored.shape[:-1], 8 * self.packed)
-        if math.prod(frame) % 8:
-            pixels = pixels[..., : math.prod(frame)].contiguous()
-        return declare_spikes(pixels.view(*stored.shape[:-1], *frame))
-
-
-@lru_cache(maxsize=4)
-def _bits(device: torch.device) -> Tensor:
-    """Row n: the bits of the byte n, most significant first, as numpy.packbits has them: [256, 8]."""
-    byte = torch.arange(256, device=device).unsqueeze(1)
-    return (byte >> torch.arange(7, -1, -1, device=device) & 1).float()
 
 
 @lru_cache(maxsize=16)

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from creditbench.suite.types import EventTask, Split, Splits
+from creditbench.suite.types import Split, Splits
 from creditbench.tasks import digits
-from creditbench.tasks.events import EVENT, Binning, Events, Labelled, read_binned
+from creditbench.tasks.events import EVENT, Binning, Events, EventTask, Labelled, read_binned
 
 SENSOR = 20  # pixels a side
 FRAME = 5_000  # [µs] between two looks at the scene

@@ -2,7 +2,7 @@
 
 A recording is a structured array as tonic has it, an element for an event: x, y [pixels], t [µs], polarity p.
 Binned once, it is one bit for every step, polarity and pixel: whether there was an event. Eight bits go into
-a byte, and they are unpacked as they are used (`suite.types.EventTask`). How many there were is given up for
+a byte, and they are unpacked as they are used (`EventTask`). How many there were is given up for
 that.
 """
 
@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import Split, Splits
+from creditbench.suite.spikes import declare_spikes
+from creditbench.suite.types import Split, Splits, Task
 from creditbench.tasks.files import cache_folder, write
 
 EVENT = np.dtype([("x", np.int16), ("y", np.int16), ("t", np.int64), ("p", np.bool_)])
@@ -42,6 +46,37 @@ class Binning:
     def shape(self) -> tuple[int, int, int, int]:
         """Of a binned recording: [steps, polarities, height, width]."""
         return self.steps, self.polarities, self.height, self.width
+
+
+@dataclass(frozen=True)
+class EventTask(Task):
+    """A task whose samples are binned event recordings, [time, polarities, height, width], 0 or 1.
+
+    Stored with eight pixels to a byte, `packed` of them a time step: splits hold [samples, time, packed].
+    `time_step` says how long a step is; there are no offset and scale, since spikes stay spikes."""
+
+    time_step: float = 0.0  # [s]
+
+    @property
+    def packed(self) -> int:
+        """Bytes of one time step."""
+        return -(-math.prod(self.input_shape[1:]) // 8)
+
+    def prepare(self, stored: Tensor) -> Tensor:
+        """Packed samples [..., time, bytes] as declared spikes [..., *input_shape], float."""
+        frame = self.input_shape[1:]
+        bits = _bits(stored.device).index_select(0, stored.flatten().int())  # [bytes, 8]
+        pixels = bits.view(*stored.shape[:-1], 8 * self.packed)
+        if math.prod(frame) % 8:
+            pixels = pixels[..., : math.prod(frame)].contiguous()
+        return declare_spikes(pixels.view(*stored.shape[:-1], *frame))
+
+
+@lru_cache(maxsize=4)
+def _bits(device: torch.device) -> Tensor:
+    """Row n: the bits of the byte n, most significant first, as numpy.packbits has them: [256, 8]."""
+    byte = torch.arange(256, device=device).unsqueeze(1)
+    return (byte >> torch.arange(7, -1, -1, device=device) & 1).float()
 
 
 def checked(events: Events, binning: Binning, where: str) -> Events:

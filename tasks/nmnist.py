@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import EventTask, Splits
-from creditbench.tasks.events import EVENT, Binning, Events, Labelled, read_binned
+from creditbench.suite.types import Splits
+from creditbench.tasks.events import EVENT, Binning, Events, EventTask, Labelled, read_binned
 from creditbench.tasks.files import VARIABLE, DataFile, fetch, folder_of_the_user
 
 BASE = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files/"

@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import EventTask, Splits
-from creditbench.tasks.events import Binning, Events, Labelled, read_binned
+from creditbench.suite.types import Splits
+from creditbench.tasks.events import Binning, Events, EventTask, Labelled, read_binned
 from creditbench.tasks.files import DataFile, fetch
 
 BASE = "https://nextcloud.lenzgregor.com/s/"

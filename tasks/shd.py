@@ -16,8 +16,8 @@ from functools import partial
 import numpy as np
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import EventTask, Splits
-from creditbench.tasks.events import Binning, Labelled, read_binned
+from creditbench.suite.types import Splits
+from creditbench.tasks.events import Binning, EventTask, Labelled, read_binned
 from creditbench.tasks.files import DataFile, fetch
 
 # The md5s are those that tonic publishes: the archives were not at hand to compute a SHA-256 from.

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from creditbench.suite.errors import CreditbenchError
-from creditbench.suite.types import EventTask, Splits
+from creditbench.suite.types import Splits
 from creditbench.tasks import digits
 from creditbench.tasks.digits_dvs import CORNERS, SENSOR, SHA256, path, record
-from creditbench.tasks.events import EVENT, Binning, Labelled, binned, read_binned
+from creditbench.tasks.events import EVENT, Binning, EventTask, Labelled, binned, read_binned
 
 SMALL = Binning(width=3, height=5, polarities=2, steps=4, time_step=10)
 an_event = st.tuples(st.integers(0, 2), st.integers(0, 4), st.integers(0, 60), st.booleans())

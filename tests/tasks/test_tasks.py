@@ -15,8 +15,9 @@ from torch import Tensor
 from creditbench.suite.registry import load
 from creditbench.suite.series import Series
 from creditbench.suite.spikes import are_spikes
-from creditbench.suite.types import EventTask, Splits, Task
+from creditbench.suite.types import Splits, Task
 from creditbench.tasks import TASKS
+from creditbench.tasks.events import EventTask
 
 SIZES = {
     "digits": (1197, 300, 300),
