@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from creditbench.reports.board import BoardRow, tables
-from creditbench.reports.figures import ABSENT, rounded, told
+from creditbench.reports.figures import rounded
 from creditbench.reports.terminal import WIDTH, grid, row_name, short, table_title, wrapped
+from creditbench.suite.scores import ABSENT, told
 
 LEGEND = (
     "Counted per sample at operator dispatch: MACs by phase (forward, credit, update); other: additions, "

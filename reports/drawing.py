@@ -10,9 +10,10 @@ from pathlib import Path
 from markupsafe import escape
 
 from creditbench.reports.board import REFERENCE, TRACKS, BoardRow, tables
-from creditbench.reports.figures import rounded, told, unit
+from creditbench.reports.figures import rounded
 from creditbench.reports.page import LEFT, RIGHT, Axis, axis_of
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.scores import told, unit
 from creditbench.suite.store import replacing
 
 WIDTH, LINE, NAMES, PLOT = 780, 24, 180, 390  # [px]

@@ -4,27 +4,9 @@ from __future__ import annotations
 
 import math
 
-ABSENT = "–"  # not measured
-SHARES = ("accuracy", "auc")  # metrics that are parts of one
+from creditbench.suite.scores import ABSENT
+
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def percent(share: float | None) -> str:
-    """0.98124 -> "98.12"."""
-    return ABSENT if share is None else f"{100 * share:.2f}"
-
-
-def told(score: float | None, metric: str) -> str:
-    """A score in the unit of its metric: shares (accuracy, area under a curve) in %, errors as they are, with
-    four significant digits."""
-    if metric in SHARES or score is None:
-        return percent(score)
-    return f"{score:#.4g}" if abs(score) < 1e4 else f"{score:.3e}"
-
-
-def unit(metric: str) -> str:
-    """What stands behind the word score: "%" or the error's name."""
-    return "%" if metric in SHARES else metric.upper()
 
 
 def rounded(value: float | None, scale: float = 1.0) -> str:

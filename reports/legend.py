@@ -6,7 +6,8 @@ import string
 from collections.abc import Sequence
 
 from creditbench.reports.board import BoardRow
-from creditbench.reports.figures import ABSENT, prefixed, rounded
+from creditbench.reports.figures import prefixed, rounded
+from creditbench.suite.scores import ABSENT
 
 LEGEND: tuple[tuple[str, str], ...] = (
     (

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from creditbench.reports.board import REFERENCE, TRACKS, BoardRow, tables
-from creditbench.reports.figures import SHARES, exact, prefixed, rounded, told, unit
+from creditbench.reports.figures import exact, prefixed, rounded
 from creditbench.reports.legend import (
     LEGEND,
     footnotes,
@@ -22,6 +22,7 @@ from creditbench.reports.legend import (
     tuning_words,
 )
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.scores import SHARES, told, unit
 from creditbench.suite.store import replacing
 
 TITLE = "creditbench leaderboard"

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 
 from creditbench.reports.board import TRACKS, BoardRow, tables
-from creditbench.reports.figures import ABSENT, prefixed, rounded, told, unit
+from creditbench.reports.figures import prefixed, rounded
 from creditbench.reports.legend import (
     FEW_MARK,
     footnotes,
@@ -16,6 +16,7 @@ from creditbench.reports.legend import (
     origins,
     tuning_cost,
 )
+from creditbench.suite.scores import ABSENT, told, unit
 
 WIDTH, NAME = 110, 20  # characters of a line, and of its first column
 # Of rich's boxes none is a plain rule of hyphens, which every encoding and font has.

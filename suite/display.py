@@ -10,6 +10,7 @@ from rich.text import Text
 
 from creditbench.suite.plan import load_task
 from creditbench.suite.record import Run
+from creditbench.suite.scores import told, unit
 from creditbench.suite.work import Group
 
 
@@ -89,7 +90,7 @@ class Display:
         if not self.console.is_terminal or run.status != "ok":
             spec = run.spec
             what = f"{spec.task} {spec.network} {spec.rule} seed {spec.seed}"
-            score = "" if run.score is None else f" {_told(run.score, run.metric, 2)}"
+            score = "" if run.score is None else f" {_told(run.score, run.metric)}"
             reason = f": {run.reason}" if run.reason else ""
             again = " (first steps replayed: still valid)" if kept else ""
             line = f"[{self.done}/{self.runs}] {what}: {run.status}{score}{reason}{again}"
@@ -99,6 +100,5 @@ class Display:
         self.console.print(Text(sentence), soft_wrap=True)
 
 
-def _told(score: float, metric: str, decimals: int) -> str:
-    """Shares in %, errors as they are."""
-    return f"{metric} {score:.4g}" if metric == "mse" else f"{100 * score:.{decimals}f} %"
+def _told(score: float, metric: str, decimals: int = 2) -> str:
+    return f"{told(score, metric, decimals)} {unit(metric)}"

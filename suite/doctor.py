@@ -24,6 +24,7 @@ from creditbench.suite.fingerprint import MEASURING, fingerprint
 from creditbench.suite.plan import load_task
 from creditbench.suite.provenance import digest
 from creditbench.suite.record import Audit, Cost, Run
+from creditbench.suite.scores import SHARES
 from creditbench.suite.specification import Spec, format_label
 from creditbench.suite.standing import MEANING, judge
 from creditbench.suite.store import BASELINE, RECORD, SUPERSEDED, Store, read
@@ -244,7 +245,7 @@ def _predictions(
     path: Path, run: Run, splits: Splits | None, known: Known, store: Store, told: Examination
 ) -> None:
     file = path.with_suffix(".npz")
-    if run.metric == "mse":
+    if run.metric not in SHARES:
         return  # numbers that were told are not kept: they are many, and their error is the score
     if not file.exists():
         words = "its test predictions are not beside it; delete it and run it again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -198,14 +199,18 @@ def assemble(
 
 def ended(group: Group, specs: Sequence[Spec], status: Status, reason: str) -> Iterator[Outcome]:
     """The outcomes of seeds, of a cost, or of trials that came to nothing."""
-    if group.work == "trial":
-        for spec in specs:
-            yield Trial(spec, Tried.without(status, reason))
-        return
     if group.work == "cost":
         yield Unmeasured(group.specs[0], reason)
         return
+    metric, higher = "accuracy", True
+    with contextlib.suppress(CreditbenchError):  # a task that cannot be loaded may be what went wrong
+        task = load_task(group.origin.task)
+        metric, higher = task.metric, task.higher_is_better
+    if group.work == "trial":
+        for spec in specs:
+            yield Trial(spec, Tried.without(status, reason, higher))
+        return
     where = provenance(torch.device(group.device), "", len(specs)) | _circumstances(group)
     for spec in specs:
-        run = Run(spec, status, reason, fingerprint=group.fingerprint, provenance=where)
-        yield Trained(run, {})
+        run = Run(spec, status, reason, metric=metric, higher_is_better=higher)
+        yield Trained(replace(run, fingerprint=group.fingerprint, provenance=where), {})

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from creditbench.reports.figures import ABSENT, rounded
+from creditbench.reports.figures import rounded
 from creditbench.reports.site.evidence import Evidence
 from creditbench.suite.record import Audit, Finding
+from creditbench.suite.scores import ABSENT
 from creditbench.suite.specification import format_label
 
 # Words for a verdict, and a mark that needs no colour. "yes" is the objection.

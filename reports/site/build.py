@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from creditbench.reports.board import REFERENCE, BoardRow, board
-from creditbench.reports.figures import exact, prefixed, rounded, told, unit
+from creditbench.reports.figures import exact, prefixed, rounded
 from creditbench.reports.legend import LEGEND, footnotes, not_measured, origins
 from creditbench.reports.rows import json_rows
 from creditbench.reports.site import audits, curves, tables
@@ -24,6 +24,7 @@ from creditbench.reports.site.evidence import Evidence, Expected
 from creditbench.reports.site.places import slug, task_name
 from creditbench.reports.site.standing import all_standings, bar, signed
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.scores import told, unit
 from creditbench.suite.specification import Spec, format_label
 
 if TYPE_CHECKING:

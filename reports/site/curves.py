@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from creditbench.reports.board import BoardRow
-from creditbench.reports.figures import SHARES
 from creditbench.reports.site.evidence import Seed
+from creditbench.suite.scores import SHARES
 
 PICO = 1e-12
 DIGITS = 6  # significant ones, of what is only drawn

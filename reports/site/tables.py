@@ -14,10 +14,11 @@ from typing import Any
 from markupsafe import Markup
 
 from creditbench.reports.board import TRACKS, BoardRow, tables
-from creditbench.reports.figures import ABSENT, SHARES, prefixed, rounded, told, unit
+from creditbench.reports.figures import prefixed, rounded
 from creditbench.reports.legend import tuning_words
 from creditbench.reports.page import axis_of
 from creditbench.reports.site.places import slug, task_name
+from creditbench.suite.scores import ABSENT, SHARES, told, unit
 from creditbench.suite.specification import Spec, format_label
 
 Value = float | str | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from functools import lru_cache
 
@@ -90,7 +89,7 @@ class _Steps:
             return
         self.course.append(validation_score)
         epoch, best = len(self.course), max(self.sign * score for score in self.course)
-        floor = self.floors[epoch - 1] if epoch <= len(self.floors) else -math.inf
-        if best < self.sign * floor:
-            self.words = f"stopped after epoch {epoch}: its best score was below the median of {floor:.5f}"
+        if epoch <= len(self.floors) and best < self.sign * self.floors[epoch - 1]:
+            median = f"the median of {self.floors[epoch - 1]:.5f}"
+            self.words = f"stopped after epoch {epoch}: its best score was worse than {median}"
             raise _Stopped

@@ -39,9 +39,9 @@ class Tried:
         )
 
     @classmethod
-    def without(cls, status: Status, reason: str) -> Tried:
+    def without(cls, status: Status, reason: str, higher_is_better: bool) -> Tried:
         """A trial that came to no score."""
-        return cls(status, reason, None, None, True, None, None, True)
+        return cls(status, reason, None, None, higher_is_better, None, None, True)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from creditbench.suite.fingerprint import fingerprint
 from creditbench.suite.lock import locked
 from creditbench.suite.plan import Planned, Suite, load_rule, load_task, own_choices, plan
 from creditbench.suite.provenance import commit
+from creditbench.suite.scores import told, unit
 from creditbench.suite.shards import WHOLE
 from creditbench.suite.specification import Spec, canonical_json, format_label, parse_label
 from creditbench.suite.tuning.search import HALTON, Key, Search, floors, key, laid, library, round_of
@@ -203,10 +204,12 @@ def _finish(study: Study, folder: Path) -> str:
     entry = _entry(study, study.tried)
     others = [own for own in recipes.entries_of(path) if recipes.place_of(own) != _place(study)]
     recipes.write(path, [*others, entry])
+    metric = load_task(study.cell.origin.task).metric
+    score = f"{told(best.validation_score, metric)} {unit(metric)}"
     rate = "its own step size" if point.learning_rate is None else f"learning rate {point.learning_rate:.2g}"
     return (
         f"{study.name}: {', '.join(filter(None, (rate, point.words)))}:"
-        f" {100 * (best.validation_score or 0):.2f} % on validation, {entry['provenance']['seconds']:.3g} s"
+        f" {score} on validation, {entry['provenance']['seconds']:.3g} s"
     )
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import creditbench
-from creditbench.baselines.networks.neurons import SURROGATES, Neuron
 from creditbench.baselines.networks.coding import CODINGS, intensity
+from creditbench.baselines.networks.neurons import SURROGATES, Neuron
 from creditbench.baselines.rules.bp import Backpropagation
 from creditbench.baselines.rules.dfa import DirectFeedbackAlignment
 from creditbench.baselines.rules.fa import FeedbackAlignment

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from creditbench.reports.figures import exact, percent, prefixed, rounded
+from creditbench.reports.figures import exact, prefixed, rounded
+from creditbench.suite.scores import percent
 
 
 @pytest.mark.parametrize("write", [percent, rounded, prefixed])

@@ -1,5 +1,6 @@
 """Tuning: the same points for every rule, nothing lost when it is killed, and never a look at test data."""
 
+import dataclasses
 import itertools
 import json
 import tomllib
@@ -18,14 +19,15 @@ from creditbench.suite.executors.inline import Inline
 from creditbench.suite.plan import Origin, Part, Suite, load_rule, plan
 from creditbench.suite.seal import sealed_test_data
 from creditbench.suite.specification import Spec
-from creditbench.suite.train import train
+from creditbench.suite.train import Trained, train
+from creditbench.suite.tuning.search import HALTON, Search
 from creditbench.suite.tuning.search import halton as points
 from creditbench.suite.tuning.space import Space, declared
 from creditbench.suite.tuning.trial import learning_splits, try_out
-from creditbench.suite.tuning.tried import Tried
+from creditbench.suite.tuning.tried import Trial, Tried
 from creditbench.suite.tuning.tune import SEED, asked, tune
 from creditbench.suite.types import Splits
-from creditbench.suite.work import Group, assemble, load_splits
+from creditbench.suite.work import Group, assemble, ended, load_splits
 
 if TYPE_CHECKING:
     from creditbench.suite.executors import Outcomes
@@ -228,6 +230,31 @@ def test_settings_given_by_hand_are_never_taken_for_tuned_ones() -> None:
     assert origin("fa") == "digits/mlp"
     assert origin("fa", learning_rate=0.01) == "by-hand"
     assert origin("fa:feedback_scale=2") == "by-hand"
+
+
+@pytest.mark.parametrize("search", [HALTON, Search(pruner="median"), Search("tpe")])
+def test_a_task_whose_metric_is_an_error_is_tuned_to_the_least(search: Search, tmp_path: Path) -> None:
+    asked = suite("bp", tasks=("irregular-sines",), networks=("rnn-dt:width=4",), epochs=2)
+    (line,) = tune(asked, 4, tmp_path, CPU, search=search)
+    assert " MSE on validation, " in line
+    tried = entry(tmp_path, "bp")["provenance"]["tried"]
+    scores = [own["validation_score"] for own in tried if own["validation_score"] != "pruned"]
+    best = min(scores)
+    assert [own["learning_rate"] for own in tried if own["validation_score"] == best] == [
+        entry(tmp_path, "bp")["learning_rate"]
+    ]
+    assert len(scores) >= (4 if search.pruner == "none" else 2)
+
+
+def test_what_comes_to_nothing_has_the_metric_of_its_task() -> None:
+    spec = Spec("irregular-sines", 1, "rnn-dt", "bp", 0, 1e-3, 1)
+    group = Group("train", (spec,), Origin("irregular-sines", "rnn-dt", "bp"), "cpu", "")
+    (lost,) = ended(group, [spec], "timeout", "too long")
+    assert isinstance(lost, Trained)
+    assert (lost.run.metric, lost.run.higher_is_better) == ("mse", False)
+    (trial,) = ended(dataclasses.replace(group, work="trial"), [spec], "failed", "broken")
+    assert isinstance(trial, Trial)
+    assert trial.tried.higher_is_better is False
 
 
 def test_a_variant_of_a_rule_is_tuned_for_itself_beside_the_rules_own_recipe(tmp_path: Path) -> None:
