@@ -18,7 +18,7 @@ FOLDERS = ("suite", "tasks", "baselines", "reports")
 # What may be imported, wherever in a file: these modules, and for "x.*" what is below x.
 CONTRACT = tuple(f"creditbench.suite.{name}" for name in ("types", "errors", "phases", "spikes", "series"))
 WITHOUT_TORCH = tuple(
-    f"creditbench.suite.{name}" for name in ("errors", "frame", "record", "specification", "store")
+    f"creditbench.suite.{name}" for name in ("errors", "frame", "record", "scores", "specification", "store")
 )
 ALLOWED = {
     "suite": ("creditbench", "creditbench.suite.*"),
