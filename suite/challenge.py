@@ -19,8 +19,8 @@ from creditbench.suite.fingerprint import fingerprint
 from creditbench.suite.plan import Label, Planned, Suite, load_rule, narrowed, plan, read_suite
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.store import Store
-from creditbench.suite.train import learner
-from creditbench.suite.tuning.stability import DEPTHS, RATES, SAMPLES, SEEDS, STEPS
+from creditbench.suite.train import Cell, learner
+from creditbench.suite.tuning.stability import DEPTHS, RATES, SAMPLES, SEEDS, STEPS, no_grid
 from creditbench.suite.tuning.trial import learning_splits
 from creditbench.suite.tuning.tune import SEED, asked, is_tuned
 from creditbench.suite.work import Group, Skip, assemble
@@ -28,7 +28,9 @@ from creditbench.suite.work import Group, Skip, assemble
 AGAINST = ("bp", "dfa", "sigprop")
 TRIALS = 12  # where no reference has a recipe
 WARM_UP, TIMED = 2, 5  # steps of the probe
-COST_SECONDS = 2 * measure.BUDGET + 1.0  # [s] of measuring one cell's cost: two budgets, and counting
+COST_SECONDS = (
+    2.5 * measure.BUDGET + 1.0
+)  # [s] of a cell's cost: two budgets, half of one for calibration, counts
 
 
 @dataclass(frozen=True)
@@ -215,9 +217,10 @@ def estimate(asked_for: Challenge, device: torch.device) -> Estimate:
                 references += seconds
         if not list(store.run_path(cell.specs[0]).parent.glob(f"cost-{cell.specs[0].cell}-*.json")):
             measuring += COST_SECONDS
-    first = stability_cell(asked_for)
+    first, _ = stability_cell(asked_for)
     grid = 0.0
-    if not stability_path(asked_for).exists() and (own := pace(first)) is not None:
+    done = first is None or stability_path(asked_for, first).exists()
+    if first is not None and not done and (own := pace(first)) is not None:
         epochs = -(-STEPS // max(1, min(SAMPLES, own.train) // first.specs[0].batch_size))
         spec = replace(first.specs[0], epochs=epochs, train_samples=min(SAMPLES, own.train))
         grid = 1.5 * len(DEPTHS) * RATES * SEEDS * own.training(spec)  # a half for the last layer's grid
@@ -231,10 +234,7 @@ def probe(cell: Planned, device: torch.device) -> Pace | None:
     spec = replace(cell.specs[0], seed=SEED)
     splits = learning_splits(cell.origin.task, device)
     try:
-        made, _ = assemble(
-            Group("train", (spec,), cell.origin, device.type, ""),
-            lambda task, device: (learning_splits(task, device), ""),
-        )
+        made = _assembled(cell, device)
     except Skip:
         return None
     model, batches = learner(made, [spec], steps=10**6)
@@ -254,6 +254,13 @@ def probe(cell: Planned, device: torch.device) -> Pace | None:
     return Pace(step, sample, len(splits.train), len(splits.validation))
 
 
+def _assembled(cell: Planned, device: torch.device) -> Cell:
+    """Its names turned into things, without test data. Raises Skip for what the rule refuses."""
+    group = Group("train", cell.specs[:1], cell.origin, device.type, "")
+    made, _ = assemble(group, lambda task, device: (learning_splits(task, device), ""))
+    return made
+
+
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -263,17 +270,27 @@ def _now(device: torch.device) -> float:
 # ----------------------------------------------------------------------------- stability
 
 
-def stability_cell(asked_for: Challenge) -> Planned:
-    """Where the grid is laid: the first task of the suite, on mlp."""
-    part = replace(asked_for.suite.parts[0], networks=("mlp",), rules=(asked_for.rule,), without=())
-    part = replace(part, tasks=part.tasks[:1])
-    (cell,) = plan(Suite("grid", "", (part,)), own_recipes=asked_for.recipes)
-    return cell
+def stability_cell(asked_for: Challenge) -> tuple[Planned | None, str]:
+    """Where the grid is laid: the first task of the suite, on mlp, or else on the first of its networks that
+    has a depth and that the rule can train; with the reason if there is none."""
+    part, reasons = asked_for.suite.parts[0], list[str]()
+    for network in dict.fromkeys(("mlp", *(parse_label(label)[0] for label in part.networks))):
+        if reason := no_grid(part.tasks[0], network):
+            reasons.append(reason)
+            continue
+        one = replace(part, tasks=part.tasks[:1], networks=(network,), rules=(asked_for.rule,), without=())
+        (cell,) = plan(Suite("grid", "", (one,)), own_recipes=asked_for.recipes)
+        try:
+            _assembled(cell, torch.device("cpu"))
+        except (Skip, CreditbenchError) as refused:
+            reasons.append(str(refused).rstrip("."))
+            continue
+        return cell, ""
+    return None, "; ".join(dict.fromkeys(reasons))
 
 
-def stability_path(asked_for: Challenge) -> Path:
+def stability_path(asked_for: Challenge, cell: Planned) -> Path:
     """Of the finished grid; another version of the rule's code, or other choices, get another one."""
-    cell = stability_cell(asked_for)
     code = fingerprint(files_of(cell.origin), torch.__version__)
     name = Path(recipes.file_name(asked_for.name)).stem
     return asked_for.folder / f"stability-{name}-{cell.specs[0].cell}-{code}.json"

@@ -22,6 +22,7 @@ from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.evaluate import AT_ONCE, score
 from creditbench.suite.fingerprint import MEASURING, fingerprint
 from creditbench.suite.learner import Digest
+from creditbench.suite.meters import calibration
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.meters.memory import step_memory
 from creditbench.suite.plan import Planned
@@ -164,14 +165,15 @@ def _predicted(found: Forecast, probe: Probe, spec: Spec, with_cost: bool) -> Fo
 def _measuring(probe: Probe) -> float:
     """Seconds to take a cell's cost: on one seed, whose step takes no longer than that of several."""
 
-    def timed(seconds: float) -> float:
-        return min(max(measure.BUDGET, measure.FEWEST * seconds), measure.MOST * seconds)
+    def timed(seconds: float, budget: float = measure.BUDGET, fewest: int = measure.FEWEST) -> float:
+        return min(max(budget, fewest * seconds), measure.MOST * seconds)
 
     step, inference = probe.step_seconds / probe.seeds, probe.scoring_seconds_per_sample / probe.seeds
     calls = (
         3 * measure.WARM_UP + 5
     )  # before timing, for the process's memory and the device's, and for counts
-    return calls * step + timed(step) + timed(inference * 128) + timed(inference)
+    beside = step + timed(step, measure.BUDGET / 2, calibration.FEWEST)  # in turns with the fixed kernel
+    return calls * step + beside + timed(step) + timed(inference * 128) + timed(inference)
 
 
 def longest_shard(forecasts: Sequence[Forecast], count: int) -> float:

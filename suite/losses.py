@@ -101,6 +101,12 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     return right.sum(1).to(torch.float64) / _count(targets >= 0)
 
 
+def chance(targets: Tensor) -> float:
+    """The accuracy of always naming the most frequent class, of what has a target (is not -1)."""
+    labels = targets[targets >= 0]
+    return labels.bincount().max().item() / len(labels)
+
+
 def area_under_curve(outputs: Tensor, targets: Tensor) -> Tensor:
     """Area under the ROC curve of two classes, by the second output less the first: [seed, batch, 2] ->
     [seed].

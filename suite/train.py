@@ -16,15 +16,16 @@ from torch import Tensor
 from creditbench.suite.batches import Batches
 from creditbench.suite.evaluate import Scores, score, with_statistics
 from creditbench.suite.learner import Builder, Digest, Learner, build_network
-from creditbench.suite.losses import loss
+from creditbench.suite.losses import chance, loss
 from creditbench.suite.meters.alignment import alignment
 from creditbench.suite.record import Alignment, Point, Run, Status
+from creditbench.suite.scores import SHARES
 from creditbench.suite.snapshot import restore, snapshot
 from creditbench.suite.specification import Spec, parse_label
 from creditbench.suite.types import Batch, Block, LearningRule, Splits, Task, Tensors
 
 EXPLODED = 1000.0  # times the loss of not having learnt anything; see _exploded
-GAINED = 0.1  # of chance's error that is gone where a rule has learnt something, as for stability
+GAINED = 0.1  # of an error that is gone where a rule has learnt something; of chance's, and for stability
 
 
 @dataclass(frozen=True)
@@ -223,14 +224,10 @@ def _exploded(last: Scores, cell: Cell, specs: Sequence[Spec]) -> dict[int, str]
 def _nothing_learnt(metric: str, score: float, targets: Tensor) -> bool:
     """Whether hardly any of the error is gone that always naming the most frequent class makes; of two
     classes in random order, for the area under a curve. An error as a metric is what has exploded."""
-    if metric == "accuracy":
-        labels = targets[targets >= 0]
-        chance = labels.bincount().max().item() / len(labels)
-    elif metric == "auc":
-        chance = 0.5
-    else:
+    if metric not in SHARES:
         return True
-    return 1 - score > (1 - GAINED) * (1 - chance)
+    ground = chance(targets) if metric == "accuracy" else 0.5
+    return 1 - score > (1 - GAINED) * (1 - ground)
 
 
 def _everything(model: Learner, batches: Batches, course: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from functools import lru_cache
 
 from torch import Tensor
 
+from creditbench.suite import losses
 from creditbench.suite.audit.course import (
     Alter,
     Course,
@@ -250,8 +251,7 @@ def _fresh(subject: Subject) -> Learner:
 
 def chance(subject: Subject) -> float:
     """The validation score of the best answer that is always the same."""
-    targets = splits(subject.task).validation.targets
-    return targets.bincount().max().item() / len(targets)
+    return losses.chance(splits(subject.task).validation.targets)
 
 
 @lru_cache(maxsize=16)

@@ -121,14 +121,17 @@ def _stability(asked: Challenge, device: torch.device, executor: Executor) -> st
     from creditbench.suite.store import replacing
     from creditbench.suite.tuning.stability import stability
 
-    path = stability_path(asked)
+    cell, reason = stability_cell(asked)
+    if cell is None:
+        return f"No stability grid: {reason}."
+    path = stability_path(asked, cell)
     if path.exists():
         return str(json.loads(path.read_text(encoding="utf-8"))["text"])
-    task = stability_cell(asked).origin.task
     with Display() as display:
         found = stability(
-            asked.rule, task, device=device, recipes=asked.recipes, executor=executor, watch=display
-        )
+            asked.rule, cell.origin.task, cell.origin.network, device=device, recipes=asked.recipes,
+            executor=executor, watch=display,
+        )  # fmt: skip
     with replacing(path) as file:
         words = json.dumps(found.as_data() | {"text": found.text()}, indent=1, allow_nan=False)
         file.write(words.encode())

@@ -9,6 +9,7 @@ frequent class. Nothing is chosen here, and test data stays under seal. Scores a
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,10 +21,13 @@ import torch
 from creditbench.suite import registry
 from creditbench.suite.batches import Batches
 from creditbench.suite.driver import SilentObserver, code_of, seeds_at_once
+from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.executors import Executor, Watch
 from creditbench.suite.executors.inline import Inline
+from creditbench.suite.losses import chance
 from creditbench.suite.plan import Label, Part, Planned, Suite, load_rule, load_task, plan
-from creditbench.suite.specification import Spec
+from creditbench.suite.specification import Spec, parse_label
+from creditbench.suite.train import GAINED
 from creditbench.suite.tuning.space import declared, rounded
 from creditbench.suite.tuning.trial import learning_splits
 from creditbench.suite.tuning.tried import Trial, Tried
@@ -32,7 +36,6 @@ from creditbench.suite.work import Group
 
 CPU = torch.device("cpu")
 FLOOR = "last-layer"
-GAIN = 0.1  # of the error that has to be gone
 STEPS, SAMPLES = 450, 20_000  # of training: at least these steps, in whole epochs of at most these samples
 RATES, SEEDS, DEPTHS = 5, 3, (1, 2, 4)
 
@@ -52,7 +55,7 @@ class GridPoint:
     def beats(self, score: float) -> bool:
         """Whether enough of the error that goes with a score is gone."""
         own = self.validation_score
-        return own is not None and 1 - own <= (1 - GAIN) * (1 - score)
+        return own is not None and 1 - own <= (1 - GAINED) * (1 - score)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ class Stability:
             [
                 *lines,
                 f"It trains on {100 * self.share:.0f} % of the grid: {len(self.training)} of {len(self.able)}"
-                f" have a validation error at least {100 * GAIN:.0f} % below the last layer's best.",
+                f" have a validation error at least {100 * GAINED:.0f} % below the last layer's best.",
                 f"Its error is that much below chance's ({100 * (1 - self.chance):.1f} %) on"
                 f" {100 * self.share_over_chance:.0f} %.",
             ]
@@ -138,10 +141,12 @@ def stability(
 ) -> Stability:
     """The grid of a rule, with the choices of its recipe; learning rates spread over its declared range.
 
-    executor: carries its trainings as it carries trials."""
+    executor: carries its trainings as it carries trials. Raises CreditbenchError where there is no grid
+    (`no_grid`)."""
+    if reason := no_grid(task, network):
+        raise CreditbenchError(f"There is no stability grid: {reason}.")
     part = Part(tasks=(task,), networks=(network,), rules=(rule,))
     splits = learning_splits(task, CPU)
-    counts = splits.validation.targets.bincount(minlength=load_task(task).classes)
     samples = min(SAMPLES, len(splits.train))
     per_epoch = Batches(load_task(task), splits.train, [SEED], part.batch_size, samples).per_epoch
     part = replace(part, epochs=math.ceil(STEPS / per_epoch), train_samples=samples)
@@ -173,8 +178,17 @@ def stability(
             )
     return Stability(
         load_rule(rule).name, task, network, part.epochs, samples,
-        counts.max().item() / counts.sum().item(), tuple(points),
+        chance(splits.validation.targets), tuple(points),
     )  # fmt: skip
+
+
+def no_grid(task: str, network: str) -> str | None:
+    """Why the grid cannot be laid there; None where it can."""
+    if (metric := load_task(task).metric) != "accuracy":
+        return f"it is stated for accuracy, and task '{task}' is judged by {metric}"
+    if "depth" not in inspect.signature(registry.load("network", parse_label(network)[0])).parameters:
+        return f"its axes are learning rate, seed and depth, and network '{network}' has no depth"
+    return None
 
 
 def _grid(

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from creditbench.suite import measure
-from creditbench.suite.challenge import Estimate, Pace, challenge, shipped
+from creditbench.suite.challenge import Estimate, Pace, challenge, shipped, stability_cell
 from creditbench.suite.cli import main
 from creditbench.suite.errors import CreditbenchError
 from creditbench.suite.tuning import stability as grid
@@ -177,3 +177,28 @@ def test_what_a_rule_refuses_is_no_failure_of_stability(
     )
     assert found.share is None
     assert "refuses the whole grid" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "reason"),
+    [
+        ("irregular-sines", "rnn-dt", "it is stated for accuracy, and task 'irregular-sines' is judged by mse"),
+        ("cue-accumulation-10", "rnn-dt", "network 'rnn-dt' has no depth"),
+    ],
+)
+def test_where_there_is_no_grid_it_is_said(task: str, network: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(CreditbenchError, match=reason):
+        grid.stability("bp", task, network)
+    asked = challenge("bp", (), "series", [task], [f"{network}:width=32"], 1, tmp_path, None)
+    cell, words = stability_cell(asked)
+    assert cell is None
+    assert reason in words
+
+
+def test_the_grid_of_a_rule_for_spiking_networks_lies_on_one(tmp_path: Path) -> None:
+    cell, _ = stability_cell(challenge("e-prop", (), "events", ["digits-dvs"], [], 1, tmp_path, None))
+    assert cell is not None
+    assert cell.origin.network == "snn"
+    cell, _ = stability_cell(challenge("fa", (), "quickstart", ["digits"], [], 1, tmp_path, None))
+    assert cell is not None
+    assert cell.origin.network == "mlp"
