@@ -258,21 +258,26 @@ def _predictions(
             "unreadable", _below(file, store), f"no test predictions ({error}); delete it and its record"
         )
         return
-    if splits is None or run.metric != "accuracy" or splits.test.targets.dim() != 1:
+    if splits is None or run.metric != "accuracy":
         return
     targets = splits.test.targets.numpy()
     for name, score in (("last", run.score), ("best", run.best_score)):
         own = stored[name]
         if own.shape != targets.shape:
             words = f"'{name}' holds {len(own)} predictions for {len(targets)} test samples"
+            if len(own) == len(targets):
+                words = f"'{name}' holds predictions {list(own.shape)} for test targets {list(targets.shape)}"
             told.found("predictions", _below(file, store), words)
-        elif score is not None and abs((own == targets).mean() - score) > 1e-6:
-            words = f"'{name}' gives {(own == targets).mean():.4f} and the record says {score:.4f}"
+            continue
+        right = float((own == targets)[targets >= 0].mean())  # of a series, the steps that have a target
+        if score is not None and abs(right - score) > 1e-6:
+            words = f"'{name}' gives {right:.4f} and the record says {score:.4f}"
             told.found("predictions", _below(file, store), f"{words}; one of them was changed")
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
-    """Both vectors of class numbers; nothing but numbers is ever loaded."""
+    """Both arrays of class numbers, [samples] or of a series' steps [samples, steps]; nothing but numbers is
+    ever loaded."""
     import numpy as np
 
     with zipfile.ZipFile(file) as archive:
@@ -281,8 +286,8 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     with np.load(file, allow_pickle=False) as arrays:
         found = {name: arrays[name] for name in ("last", "best")}
     for name, own in found.items():
-        if own.ndim != 1 or own.dtype.kind not in "iu":
-            raise ValueError(f"'{name}' is no vector of class numbers")
+        if own.ndim not in (1, 2) or own.dtype.kind not in "iu":
+            raise ValueError(f"'{name}' is no array of class numbers")
     return found
 
 

@@ -40,12 +40,14 @@ class Overlap:
 
 
 def overlap(a: npt.ArrayLike, b: npt.ArrayLike, targets: npt.ArrayLike) -> Overlap:
-    """Class numbers [samples] each. Raises ValueError where their lengths differ."""
+    """Class numbers each, [samples], or [samples, steps] of which those count that have a target (not -1).
+    Raises ValueError where their shapes differ or nothing has a target."""
     first, second, truth = (np.asarray(part) for part in (a, b, targets))
-    if not (first.shape == second.shape == truth.shape) or truth.ndim != 1 or not len(truth):
+    if not (first.shape == second.shape == truth.shape) or not (truth >= 0).any():
         raise ValueError(
             f"predictions of {first.shape} and {second.shape} samples, targets of {truth.shape}: no match"
         )
+    first, second, truth = (part[truth >= 0] for part in (first, second, truth))
     right_a, right_b = first == truth, second == truth
     samples = len(truth)
     both, neither = int((right_a & right_b).sum()), int((~right_a & ~right_b).sum())
@@ -81,8 +83,8 @@ def overlaps(a: Sequence[npt.ArrayLike], b: Sequence[npt.ArrayLike], targets: np
 
 
 def stored(record: Path, epoch: Literal["last", "best"] = "last") -> Classes | None:
-    """The test predictions [samples] beside a run's record; None where there are none. Raises
-    CreditbenchError for a file that holds something else."""
+    """The test predictions beside a run's record, [samples] or of a series' steps [samples, steps]; None where
+    there are none. Raises CreditbenchError for a file that holds something else."""
     path = record.with_suffix(".npz")
     if not path.exists():
         return None
@@ -93,6 +95,6 @@ def stored(record: Path, epoch: Literal["last", "best"] = "last") -> Classes | N
         raise CreditbenchError(
             f"{path} holds no test predictions: {error}. `creditbench doctor` says what to do."
         ) from None
-    if found.ndim != 1 or not np.issubdtype(found.dtype, np.integer):
+    if found.ndim not in (1, 2) or not np.issubdtype(found.dtype, np.integer):
         raise CreditbenchError(f"{path} holds no class numbers; `creditbench doctor` says what to do.")
     return found

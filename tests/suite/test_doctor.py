@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import creditbench
+from creditbench.reports.statistics.predictions import overlap, stored
+from creditbench.suite import registry
 from creditbench.suite.api import execute
 from creditbench.suite.cli import main
 from creditbench.suite.doctor import Finding, examine
@@ -117,6 +120,28 @@ def test_a_score_that_its_predictions_do_not_give_is_found(folder: Path) -> None
     found = only(folder)
     assert found.kind == "predictions"
     assert "the record says 0.9990; one of them was changed" in found.words
+
+
+def test_predictions_at_every_step_of_a_series_are_held_against_the_steps_that_have_a_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import creditbench.suite.measure as module
+
+    monkeypatch.setattr(module, "BUDGET", 0.0)
+    rows = creditbench.run(
+        task="copy-5", network="rnn-dt:width=3", rule="last-layer", seeds=1, epochs=1, results=tmp_path
+    ).to_dict("records")
+    assert examine(tmp_path).findings == []
+    (record,) = tmp_path.rglob("seed-0-*.json")
+    found = stored(record)
+    assert found is not None
+    targets = registry.load("task", "copy-5").read().test.targets.numpy()
+    agreed = overlap(found, found, targets)
+    assert agreed.both_right / agreed.samples == pytest.approx(rows[0]["score"])
+    assert agreed.samples < targets.size
+    np.savez_compressed(record.with_suffix(".npz"), last=found[:, 1:], best=found[:, 1:])
+    words = f"'last' holds predictions {list(found[:, 1:].shape)} for test targets {list(targets.shape)}"
+    assert examine(tmp_path).findings[0].words == words
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04 cut short"])
