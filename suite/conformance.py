@@ -188,9 +188,8 @@ def _reads_only(rule: LearningRule, label: str) -> None:
         ("the batch's", vars(before[2]), vars(after[2])),
     ):
         for name in old:
-            same = torch.equal(
-                old[name].nan_to_num(), new[name].nan_to_num()
-            )  # series have NaN where nothing is
+            was, now = old[name], new[name]  # series have NaN where nothing is, which equals nothing
+            same = torch.equal(was.isnan(), now.isnan()) and torch.equal(was.nan_to_num(), now.nan_to_num())
             if not same:
                 raise Broken(f"step changed {what} '{name}' in place; yield updates, return what is carried")
 

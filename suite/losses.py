@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from creditbench.suite.errors import unknown_name
+from creditbench.suite.errors import CreditbenchError, unknown_name
 from creditbench.suite.types import Loss
 
 
@@ -111,13 +111,19 @@ def area_under_curve(outputs: Tensor, targets: Tensor) -> Tensor:
     """Area under the ROC curve of two classes, by the second output less the first: [seed, batch, 2] ->
     [seed].
 
-    NaN for a seed whose outputs are not finite (that has diverged) or whose targets are all of one class."""
+    NaN for a seed whose outputs are not finite, which has diverged. Raises CreditbenchError where all targets
+    are of one class."""
     from sklearn.metrics import roc_auc_score
 
     areas = []
     for score, wanted in zip(outputs[..., 1] - outputs[..., 0], targets, strict=True):
-        defined = bool(score.isfinite().all()) and 0 < int(wanted.sum()) < len(wanted)
-        areas.append(roc_auc_score(wanted.cpu().numpy(), score.cpu().numpy()) if defined else float("nan"))
+        if not 0 < int(wanted.sum()) < len(wanted):
+            raise CreditbenchError(
+                "The area under a curve needs samples of both classes, and a split has one class alone;"
+                " take a larger split or another metric."
+            )
+        finite = bool(score.isfinite().all())
+        areas.append(roc_auc_score(wanted.cpu().numpy(), score.cpu().numpy()) if finite else float("nan"))
     return torch.tensor(areas, dtype=torch.float64, device=outputs.device)
 
 

@@ -128,8 +128,10 @@ def train(
         for place, finite in enumerate(model.finite().tolist()):
             if place in first.failures:
                 ended.setdefault(place, ("failed", first.failures[place]))
-            if not finite or not math.isfinite(validation.loss[place].item()):
-                where = "weights" if not finite else "validation loss"
+            told = {"validation loss": validation.loss[place], "validation score": validation.score[place]}
+            strange = [what for what, value in told.items() if not math.isfinite(value.item())]
+            if not finite or strange:
+                where = strange[0] if finite else "weights"
                 ended.setdefault(place, ("diverged", f"{where} no longer finite after epoch {epoch}"))
             elif place not in ended:
                 point = Point(

@@ -136,6 +136,9 @@ def _endings(name: str, old: Cell, young: Cell, limits: Limits) -> Iterator[Find
         if seed in good and run.status != "ok":
             words = f"seed {seed} was scored and now {run.status}: {run.reason or 'no reason is given'}"
             yield Finding(name, "cell", f"seed {seed}", "failed", True, words)
+        elif seed in good and run.score is None and old.runs[seed].score is not None:
+            words = f"seed {seed} was scored and now has no score"
+            yield Finding(name, "cell", f"seed {seed}", "failed", True, words)
         elif seed not in good and run.status == "ok":
             words = f"seed {seed} was {old.runs[seed].status} and is scored now"
             yield Finding(name, "cell", f"seed {seed}", "recovered", False, words)
@@ -201,6 +204,9 @@ def _exact(name: str, old: Cell, young: Cell, limits: Limits) -> Iterator[Findin
         return
     torch = f" (torch {old.torch} there, {young.torch} here)" if old.torch != young.torch else ""
     changed = False
+    for figure in sorted(old.exact.keys() - young.exact.keys()):
+        changed, words = True, f"was {_number(old.exact[figure])} and is no longer there"
+        yield Finding(name, "exact", figure, "missing", limits.exact_gate, words, old.exact[figure])
     counted = old.split and young.split  # by both, or else an older record lacks what is not named
     shared = old.exact.keys() & young.exact.keys()
     for before, after, tolerance in (

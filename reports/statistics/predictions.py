@@ -83,8 +83,8 @@ def overlaps(a: Sequence[npt.ArrayLike], b: Sequence[npt.ArrayLike], targets: np
 
 
 def stored(record: Path, epoch: Literal["last", "best"] = "last") -> Classes | None:
-    """The test predictions beside a run's record, [samples] or of a series' steps [samples, steps]; None where
-    there are none. Raises CreditbenchError for a file that holds something else."""
+    """The test predictions beside a run's record, [samples], or [samples, steps] of series; None where there
+    are none. Raises CreditbenchError for a file that holds something else."""
     path = record.with_suffix(".npz")
     if not path.exists():
         return None

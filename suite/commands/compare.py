@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.store import replacing
 
 if TYPE_CHECKING:
     from creditbench.suite.commands import Commands
@@ -45,6 +46,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from creditbench.reports.gate.sides import read_side
 
     try:
+        writers = [dashboard(wanted) for wanted in arguments.write]  # a misspelt one is said before anything
         tolerances = Tolerances() if arguments.limits is None else read_limits(arguments.limits)
         base, new = read_side(arguments.base), read_side(arguments.new)
         found = judge(base, new, tolerances)
@@ -53,8 +55,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         else:
             _written(arguments.out, FORMS[arguments.format](found))
             print(FORMS["text"](found))
-        for wanted in arguments.write:
-            write, path = dashboard(wanted)
+        for write, path in writers:
             text, left_out = write(new)
             _written(path, text)
             for words in left_out:
@@ -67,7 +68,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _written(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        with replacing(path) as file:
+            file.write(f"{text}\n".encode())
     except OSError as error:
         raise CreditbenchError(f"Cannot write {path}: {error.strerror}.") from None

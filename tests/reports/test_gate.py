@@ -126,6 +126,11 @@ def test_what_an_older_record_lacks_is_no_change(base: Path, tmp_path: Path) -> 
     assert only(found, "incomparable").words.startswith("no calibration beside the step")
 
 
+def test_an_exact_figure_that_newer_records_lack_is_missing_and_fails(base: Path, tmp_path: Path) -> None:
+    bare = folder(tmp_path / "new", critical_path_macs=None)
+    assert failing(compared(base, bare)) == [("digits/mlp/fa", "critical path", "missing")]
+
+
 # ---------------------------------------------------------------------------------------------------- scores
 
 
@@ -218,6 +223,22 @@ def test_new_missing_and_failed_are_told_apart(base: Path, tmp_path: Path) -> No
     back = compared(new, base)
     assert only(back, "recovered").figure == "seed 2"
     assert compared(base, new, cells_missing=False).failing[0].verdict == "failed"
+
+
+def test_a_seed_that_was_scored_and_has_no_score_now_has_failed(base: Path, tmp_path: Path) -> None:
+    new = folder(tmp_path / "new")
+    (path,) = (new / "digits" / "mlp" / "fa").glob("seed-0-*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"score": None}))
+    assert failing(compared(base, new)) == [("digits/mlp/fa", "seed 0", "failed")]
+
+
+def test_a_misspelt_dashboard_is_said_before_anything_else(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", str(base), str(base), "--write", "bencherr=x.json"]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "bencherr" in told.err
 
 
 def test_a_seed_or_a_cost_that_is_gone_is_missing(base: Path, tmp_path: Path) -> None:

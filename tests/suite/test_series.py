@@ -118,3 +118,9 @@ def test_the_area_under_the_curve_of_a_diverged_seed_is_not_a_number() -> None:
     areas = METRICS["auc"](told, torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]]))
     assert areas[0].isnan()
     assert areas[1] == 1.0
+
+
+def test_the_area_under_the_curve_of_one_class_is_refused() -> None:
+    told = torch.zeros(1, 4, 2)
+    with pytest.raises(CreditbenchError, match="both classes"):
+        METRICS["auc"](told, torch.zeros(1, 4, dtype=torch.int64))

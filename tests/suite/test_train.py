@@ -231,6 +231,20 @@ def test_an_error_that_explodes_is_a_divergence_too(
     assert module._exploded(scored(900.0), here, seeds(0)) == {}
 
 
+def test_a_score_that_is_no_number_is_a_divergence(monkeypatch: pytest.MonkeyPatch) -> None:
+    import creditbench.suite.train as module
+
+    original = module._score
+
+    def scored(model: Any, own: Cell, split: str) -> Scored:
+        found = original(model, own, split)
+        return replace(found, score=torch.where(found.score > -1, math.nan, found.score))
+
+    monkeypatch.setattr(module, "_score", scored)
+    run = train(cell(), seeds(0))[0].run
+    assert (run.status, run.reason) == ("diverged", "validation score no longer finite after epoch 1")
+
+
 def test_a_seed_that_explodes_leaves_the_others_as_they_are() -> None:
     careful, reckless = scoring(0, 1, learns=0.3, favours=1e5, spares=1)
     (alone,) = scoring(0, learns=0.3)
