@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
 from creditbench.baselines.rules.feedback import to_every_block
 from creditbench.baselines.rules.through_time import (
     Sums,
+    Traces,
     error_at_each_step,
-    filtered,
     parts,
     refuse_other_than_spiking,
     refuse_recurrent,
@@ -49,8 +47,7 @@ class DeepContinuousLocalLearning(LearningRule):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         hidden, readout = parts(network)
-        came_in: dict[str, Tensor] = {}
-        sums = Sums()
+        traces_in, sums = Traces(), Sums()
         for traces in network.through_time(batch.inputs, context):
             sums.steps += 1
             for block, trace in zip((*hidden, readout), traces, strict=True):
@@ -62,6 +59,6 @@ class DeepContinuousLocalLearning(LearningRule):
                     change = sent_through(error_at_each_step(y, batch, context), own, block)
                 delta, _ = block.deactivate(trace, change)
                 assert trace.inputs is not None
-                came_in[block.name] = filtered(came_in.get(block.name), trace.inputs, block.leak)
-                sums.add(block.name, block.synaptic_update(came_in[block.name], delta))
+                traces_in.see(block.name, trace.inputs, block.leak)
+                sums.add(block.name, traces_in.update(block, delta))
         yield from sums.means(network)

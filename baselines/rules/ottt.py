@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
+from creditbench.baselines.networks.spiking import LeakyReadout, SpikingBlock
 from creditbench.baselines.rules.through_time import (
     Sums,
+    Traces,
     error_at_each_step,
-    filtered,
     parts,
     refuse_other_than_spiking,
     refuse_recurrent,
@@ -41,24 +40,22 @@ class OnlineTrainingThroughTime(LearningRule):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         hidden, readout = parts(network)
-        came_in: dict[str, Tensor] = {}
-        sums = Sums()
+        traces_in, sums = Traces(), Sums()
         for traces in network.through_time(batch.inputs, context):
             sums.steps += 1
             change = error_at_each_step(traces[-1].output, batch, context)  # [1, seed, batch, classes]
             for block, trace in reversed(list(zip((*hidden, readout), traces, strict=True))):
                 delta, _ = block.deactivate(trace, change)
                 assert trace.inputs is not None
-                now = self.came_in(came_in.get(block.name), trace.inputs, block.leak)
-                came_in[block.name] = now
-                sums.add(block.name, block.synaptic_update(now, delta))
+                traces_in.see(block.name, trace.inputs, self.remembered(block))
+                sums.add(block.name, traces_in.update(block, delta))
                 if block is not network.blocks[0]:
                     change = block.transport(delta)
         yield from sums.means(network)
 
-    def came_in(self, before: Tensor | None, now: Tensor, leak: float) -> Tensor:
-        """â^t: [1, seed, batch, *input_shape]."""
-        return filtered(before, now, leak)
+    def remembered(self, block: SpikingBlock | LeakyReadout) -> float:
+        """λ: how much of the trace â^{t-1} is in â^t."""
+        return block.leak
 
 
 @dataclass(frozen=True)
@@ -71,5 +68,5 @@ class SpatialLearningThroughTime(OnlineTrainingThroughTime):
     name: ClassVar[str] = "sltt"
     source: ClassVar[str] = "Meng, Xiao, Yan, Wang, Lin & Luo (2023), ICCV. arXiv:2302.14311"
 
-    def came_in(self, before: Tensor | None, now: Tensor, leak: float) -> Tensor:
-        return now
+    def remembered(self, block: SpikingBlock | LeakyReadout) -> float:
+        return 0.0

@@ -15,8 +15,8 @@ from creditbench.baselines.rules.sigprop.losses import LOSSES, SIMILARITIES, Ter
 from creditbench.baselines.rules.sigprop.rows import ClassRows, one_hot
 from creditbench.baselines.rules.through_time import (
     Sums,
+    Traces,
     error_at_each_step,
-    filtered,
     parts,
     refuse_other_than_spiking,
     refuse_recurrent,
@@ -57,8 +57,7 @@ class _SpikingSignalPropagation(LearningRule):
         rows = ClassRows(batch.targets, one_hot(batch.targets, context.classes, generator.dtype))
         samples, first = batch.targets.shape[1], hidden[0]
         states: dict[str, Tensors] = {}
-        came_in: dict[str, Tensor] = {}
-        sums, source, code = Sums(), torch.zeros_like(generator), 0.0
+        traces_in, sums, source = Traces(), Sums(), torch.zeros_like(generator)
         for x in first.arrivals(batch.inputs, context):
             sums.steps += 1
             for block in hidden:
@@ -68,19 +67,19 @@ class _SpikingSignalPropagation(LearningRule):
                 before = states.get(block.name) or block.neuron.resting(current[0])
                 trace, states[block.name] = block.fire(current, before)
                 delta = self._delta(block, trace.saved[0], rows, context)  # [1, seed, batch + classes, ...]
-                came_in[block.name] = filtered(came_in.get(block.name), x, block.leak)
+                traces_in.see(block.name, x, block.leak)
                 if block is first:  # W_1 meets the inputs, the generator a 1 at every step
-                    code = block.leak * code + 1
-                    source.add_(delta[0, :, samples:], alpha=code)
+                    source.add_(delta[0, :, samples:], alpha=traces_in.ones[block.name])
                     delta = delta[:, :, :samples].contiguous()
-                sums.add(block.name, block.synaptic_update(came_in[block.name], delta))
+                sums.add(block.name, traces_in.update(block, delta))
                 x = trace.output
             h = x[:, :, :samples]
             resting = states.get(readout.name) or readout.initial_state(h)
             trace, states[readout.name] = readout.step(h, resting)
-            came_in[readout.name] = filtered(came_in.get(readout.name), h, readout.leak)
-            error = error_at_each_step(trace.output, batch, context)
-            sums.add(readout.name, readout.synaptic_update(came_in[readout.name], error))
+            traces_in.see(readout.name, h, readout.leak)
+            sums.add(
+                readout.name, traces_in.update(readout, error_at_each_step(trace.output, batch, context))
+            )
         yield from sums.means(network)
         yield "generator", source / sums.steps
 
@@ -104,8 +103,8 @@ class SignalPropagationAtVoltage(_SpikingSignalPropagation):
     """Learning by a forward pass alone, from the membrane's potential and no surrogate of the spike (Kohan,
     Rietman & Siegelmann 2022):
 
-        v_l^t = α v_l^{t-1} + W_l s_{l-1}^t - reset        s = spikes, of the input's stream h or the targets'
-        t ΔW_l = -1/T Σ_t ∂L(v_{h,l}^t, v_{t,l}^t)/∂v ⊗ s̄_{l-1}^t        s̄^t = α s̄^{t-1} + s^t
+        v_l^t = α v_l^{t-1} + W_l s_{l-1}^t - reset    s: spikes, of the input's stream h or the targets' t
+        ΔW_l = 1/T Σ_t ∂L(v_{h,l}^t, v_{t,l}^t)/∂v ⊗ s̄_{l-1}^t        s̄^t = α s̄^{t-1} + s^t
 
     The input's stream and one target stream for each class, which begins as the current S c, pass through the
     same weights and neurons, [seed, batch + classes, units]; at every step each hidden block has a local loss
@@ -126,7 +125,7 @@ class SignalPropagationAtVoltage(_SpikingSignalPropagation):
 class SignalPropagationAtSurrogate(_SpikingSignalPropagation):
     """As sigprop-voltage, with the loss at f(u), the smooth function that stands for the spike:
 
-        ΔW_l = -1/T Σ_t ∂L(f(u_h), f(u_t))/∂f ⊙ f'(u) ⊗ s̄^t
+        ΔW_l = 1/T Σ_t ∂L(f(u_h), f(u_t))/∂f ⊙ f'(u) ⊗ s̄^t
 
     u is how far the potential is above its threshold. The loss stands before the spike, not behind it.
     """

@@ -67,6 +67,21 @@ class Sums:
                 yield block, {key: tensor / self.steps for key, tensor in self.of[block.name].items()}
 
 
-def filtered(before: Tensor | None, now: Tensor, leak: float) -> Tensor:
-    """A presynaptic trace one step on: x̄_t = leak x̄_{t-1} + x_t."""
-    return now if before is None else now.add(before, alpha=leak)
+class Traces:
+    """What came into blocks as their membranes remember it: x̄_t = leak x̄_{t-1} + x_t, and the same of the 1
+    that a bias sees at every step."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Tensor] = {}
+        self.ones: dict[str, float] = {}
+
+    def see(self, name: str, inputs: Tensor, leak: float) -> None:
+        """One step on: [1, seed, batch, *input_shape]."""
+        before = self.inputs.get(name)
+        self.inputs[name] = inputs if before is None else inputs.add(before, alpha=leak)
+        self.ones[name] = leak * self.ones.get(name, 0.0) + 1
+
+    def update(self, block: Block, delta: Tensor) -> dict[str, Tensor]:
+        """δ ⊗ x̄ for the weights, δ 1̄ for the bias."""
+        own = block.synaptic_update(self.inputs[block.name], delta)
+        return {**own, "bias": self.ones[block.name] * own["bias"]}

@@ -205,7 +205,7 @@ def test_ottt_of_one_layer_is_symmetric_eprop_where_the_readout_has_no_leak() ->
     batch = events()
     ottt = updates(spiking(OnlineTrainingThroughTime(), readout=0.0), batch)
     eprop = updates(spiking(EligibilityPropagation(feedback="symmetric"), readout=0.0), batch)
-    for name in ("0.weight", "1.weight", "1.bias"):
+    for name in ("0.weight", "0.bias", "1.weight", "1.bias"):
         assert torch.allclose(ottt[name], eprop[name], atol=1e-13), name
 
 
@@ -249,16 +249,19 @@ def test_decolle_is_the_derivative_of_its_local_losses() -> None:
     """By autograd with P as the only way from a weight to a potential: the past through spikes is cut."""
     model, batch = spiking(DeepContinuousLocalLearning(), (0,)), events(1)
     block, readout = model.network.blocks[0], model.state.carried["0"][0]
-    w = block.weight[0].clone().requires_grad_()
+    w, b = (block.parameters[name][0].clone().requires_grad_() for name in ("weight", "bias"))
     trace = block.forward(batch.inputs)
     membrane, came_in, loss = trace.saved[0], torch.zeros(9, 18).double(), torch.zeros(()).double()
+    ones = 0.0
     for t in range(EVENTS[0]):
-        came_in = 0.9 * came_in + batch.inputs[0, :, t].flatten(1)
-        rest = membrane.potential[t, 0] - came_in @ w.detach().T  # bias and resets
-        z = spike(came_in @ w.T + rest - 1)
+        came_in, ones = 0.9 * came_in + batch.inputs[0, :, t].flatten(1), 0.9 * ones + 1
+        rest = membrane.potential[t, 0] - came_in @ w.detach().T - ones * b.detach()  # resets
+        z = spike(came_in @ w.T + ones * b + rest - 1)
         loss = loss + model.loss.value((z @ readout.T)[None], batch.targets).sum() / EVENTS[0]
-    (expected,) = torch.autograd.grad(loss, w)
-    assert torch.allclose(updates(model, batch)["0.weight"][0], expected, atol=1e-13)
+    expected = torch.autograd.grad(loss, [w, b])
+    found = updates(model, batch)
+    assert torch.allclose(found["0.weight"][0], expected[0], atol=1e-13)
+    assert torch.allclose(found["0.bias"][0], expected[1], atol=1e-13)
 
 
 # ----------------------------------------------------------------------------- signal propagation
@@ -323,11 +326,12 @@ def test_sigprops_updates_are_the_derivative_of_its_local_losses(rule: Any, simi
                 y = torch.cosine_similarity(h[:, None], targets[None], -1) / 0.1
             y = y + labels.bincount().double().log()  # each class counts as often as the batch has it
             losses[place] = losses[place] + torch.nn.functional.cross_entropy(y, labels) / EVENTS[0]
-    first = torch.autograd.grad(losses[0], [own[0]["weight"], source])
-    (second,) = torch.autograd.grad(losses[1], [own[1]["weight"]])
-    assert torch.allclose(found["0.weight"][0], first[0], atol=1e-12)
-    assert torch.allclose(found["generator"][0], first[1], atol=1e-12)
-    assert torch.allclose(found["1.weight"][0], second, atol=1e-12)
+    first = torch.autograd.grad(losses[0], [own[0]["weight"], own[0]["bias"], source])
+    second = torch.autograd.grad(losses[1], [own[1]["weight"], own[1]["bias"]])
+    for name, expected in zip(("0.weight", "0.bias", "generator"), first, strict=True):
+        assert torch.allclose(found[name][0], expected, atol=1e-12), name
+    for name, expected in zip(("1.weight", "1.bias"), second, strict=True):
+        assert torch.allclose(found[name][0], expected, atol=1e-12), name
 
 
 # ----------------------------------------------------------------------------- memory over time
