@@ -69,13 +69,13 @@ def _fetch(file: DataFile) -> Path:
 
 JAPANESE_VOWELS = Task(
     name="japanese-vowels",
-    version=1,
+    version=2,  # 1 divided what was observed by the scale of time
     kind="series",
     input_shape=(29, 13),
     classes=9,
     read=read,
     offset=(0.0,),
-    scale=(10.0,),
+    scale=(10.0, *(1.0,) * 12),
     target_score=0.9,
     summary="Which of nine speakers says a vowel: 12 coefficients in 7 to 29 frames.",
     licence="CC BY 4.0",

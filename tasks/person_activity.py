@@ -44,7 +44,6 @@ ACTIVITIES = {
     "standing up from sitting": 2, "standing up from sitting on the ground": 2, "walking": 3, "falling": 4,
     "on all fours": 5, "sitting on the ground": 6,
 }  # fmt: skip
-NO_CLASS = -1
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from creditbench.suite.errors import CreditbenchError
+from creditbench.suite.series import NO_CLASS
 from creditbench.suite.types import Split, Splits, Task
 
 TRAIN, VALIDATION, TEST = 5_000, 1_000, 1_000
 COUNT = TRAIN + VALIDATION + TEST
 SYMBOLS, WORD, CUES, SLOTS = 8, 5, 7, 20
-NO_CLASS = -1  # at steps that are not scored
 
 
 def copy(delay: int) -> Splits:
@@ -49,19 +49,16 @@ def delayed_match(delay: int) -> Splits:
     one-hot symbols, 8 one-hot distractors. Targets [samples]: 1 where the symbols are the same, half of the
     time."""
     draw = _generator("delayed-match", delay)
-    rows = _distinct(
-        lambda count: torch.cat(
-            [
-                torch.from_numpy(draw.randint(0, SYMBOLS, (count, 1))),
-                torch.from_numpy(draw.randint(0, 2, (count, 1))),
-                torch.from_numpy(draw.randint(1, SYMBOLS, (count, 1))),
-                torch.from_numpy(draw.randint(0, SYMBOLS, (count, delay))),
-            ],
-            1,
-        )
-    )
-    first, same, shift, distractors = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 3:]
-    second = torch.where(same == 1, first, (first + shift) % SYMBOLS)
+
+    def rows(count: int) -> Tensor:
+        sizes = ((0, SYMBOLS, 1), (0, 2, 1), (1, SYMBOLS, 1), (0, SYMBOLS, delay))
+        drawn = [torch.from_numpy(draw.randint(low, high, (count, width))) for low, high, width in sizes]
+        drawn[2] *= 1 - drawn[1]  # no shift where the symbols are the same: different rows, different samples
+        return torch.cat(drawn, 1)
+
+    found = _distinct(rows)
+    first, same, shift, distractors = found[:, 0], found[:, 1], found[:, 2], found[:, 3:]
+    second = (first + shift) % SYMBOLS
     features = torch.zeros(COUNT, delay + 2, 2 * SYMBOLS)
     features[:, 0, :SYMBOLS] = torch.nn.functional.one_hot(first, SYMBOLS).float()
     features[:, -1, :SYMBOLS] = torch.nn.functional.one_hot(second, SYMBOLS).float()

@@ -32,6 +32,11 @@ class Seen:
         """Values and mask: [seed, batch, 2 features]."""
         return torch.cat([self.values, self.mask], -1)
 
+    @property
+    def anything(self) -> Tensor:
+        """Whether anything was observed: [seed, batch, 1]."""
+        return (self.mask > 0).any(-1, keepdim=True)
+
 
 def affine(parameters: Tensors, name: str, x: Tensor) -> Tensor:
     """W x + b: [seed, batch, in] -> [seed, batch, out]."""
@@ -64,6 +69,11 @@ class Cell(ABC):
         """The state before the first observation: {name: [seed, batch, ...]}."""
         some = next(iter(parameters.values()))
         return {name: some.new_zeros(len(some), batch, size) for name, size in self.sizes().items()}
+
+    @property
+    def learns_rest(self) -> bool:
+        """Whether the state before the first observation depends on parameters."""
+        return False
 
     def sizes(self) -> dict[str, int]:
         """Names and sizes of the state; the first is what the next block sees."""

@@ -65,13 +65,17 @@ class CellBlock(AutogradBlock, TemporalBlock):
         state = self.cell.resting(self.parameters, inputs.shape[2])
         return {**state, "waited": inputs.new_zeros(*inputs.shape[1:3], 1)}
 
+    def seen(self, moment: Tensor, state: Tensors) -> Seen:
+        """What the cell is told of a moment [seed, batch, 1 + features]."""
+        time, features = moment[..., :1], moment[..., 1:]
+        mask = features.isfinite() & time.isfinite()
+        waited = state["waited"] + time.nan_to_num()
+        return Seen(torch.where(mask, features, 0.0), mask.to(waited.dtype), waited)
+
     def advance(self, moment: Tensor, state: Tensors) -> dict[str, Tensor]:
         """One moment [seed, batch, 1 + features] and the state before -> the state behind."""
-        features = moment[..., 1:]
-        mask = features.isfinite() & moment[..., :1].isfinite()
-        waited = state["waited"] + moment[..., :1].nan_to_num()
-        observed = mask.any(-1, keepdim=True)  # [seed, batch, 1]
-        seen = Seen(torch.where(mask, features, 0.0), mask.to(waited.dtype), waited)
+        seen = self.seen(moment, state)
+        observed, waited = seen.anything, seen.elapsed
         before = {name: part for name, part in state.items() if name != "waited"}
         after = self.cell.advance(self.parameters, seen, before)
         kept = {

@@ -97,11 +97,15 @@ class TemporalWeights(Flowing):
     def sizes(self) -> dict[str, int]:
         return self.static.sizes()
 
+    @property
+    def learns_rest(self) -> bool:
+        return "phase" in self.shapes()
+
     def resting(self, parameters: Tensors, batch: int) -> dict[str, Tensor]:
         state = super().resting(parameters, batch)
         if "phase" in parameters:
             phase = parameters["phase"].unsqueeze(1)  # [seed, 1, units, units]
-            state["phase"] = phase.expand(-1, batch, -1, -1)
+            state["phase"] = phase.repeat(1, batch, 1, 1)
         elif self.ablation == "explicit-time":
             state["time"] = state["h"].new_zeros(*state["h"].shape[:2], 1)
         return state

@@ -36,7 +36,7 @@ def not_recurrent(name: str, network: Network) -> str | None:
     """A reason for a rule that is defined on a cell and its readout alone."""
     if len(network.blocks) == 2 and isinstance(network.blocks[0], CellBlock):
         return None
-    return f"{name} follows the state of one recurrent cell: choose a network for series, such as ct-rnn."
+    return f"{name} follows the state of one recurrent cell: choose a network for series, such as rnn-dt."
 
 
 def walk(network: Network, batch: Batch, context: Context) -> Iterator[Moment]:

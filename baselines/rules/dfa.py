@@ -17,7 +17,8 @@ class DirectFeedbackAlignment(LearningRule):
 
     Nøkland (2016). B_l is [seed, classes, units of block l's output], entries drawn from
     U(-s, s), s = feedback_scale / sqrt(units), and B_l e is wanted at the block's output, behind its
-    pooling if it has any.
+    pooling if it has any. In a spiking network it is wanted at every step, and what a block's own state and
+    recurrent weights carry back in time is backpropagation's.
     """
 
     name: ClassVar[str] = "dfa"
@@ -28,8 +29,11 @@ class DirectFeedbackAlignment(LearningRule):
     feedback_scale: float = 1.0
 
     def supports(self, network: Network, task: Task) -> str | None:
-        if task.every_step:
-            return f"{self.name} sends one error per sample; where every step has one choose dfa-through-time"
+        if task.kind == "series":
+            return (
+                f"{self.name} sends one error to every step of a network, also to those behind a series' end;"
+                " choose dfa-through-time"
+            )
         return None
 
     def init(self, network: Network, context: Context) -> State:

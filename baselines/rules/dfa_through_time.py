@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from creditbench.baselines.rules.along_time import add, cell_of, not_recurrent
+from creditbench.baselines.rules.feedback import to_every_block
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
 
 
@@ -21,7 +22,8 @@ class DirectFeedbackThroughTime(LearningRule):
 
     Direct feedback alignment (Nøkland 2016) of a recurrent layer seen as one layer for each moment, as Han et
     al. (2020) train recurrent networks: what a moment alone had to do with its state, h_{t-1} held fixed.
-    Nothing goes back in time, and where only the end has a target the states of all moments wait for it.
+    Nothing goes back in time, and where only the end has a target the states of all moments wait for it. A
+    state at rest that is learned (temporal-weights' phases) gets nothing: no moment has it as a weight.
     """
 
     name: ClassVar[str] = "dfa-through-time"
@@ -34,9 +36,8 @@ class DirectFeedbackThroughTime(LearningRule):
         return not_recurrent(self.name, network)
 
     def init(self, network: Network, context: Context) -> State:
-        outputs, units = network.blocks[-1].weight.shape[1:]
-        drawn = 2 * context.noise.uniform(outputs, units) - 1
-        return State(carried={"feedback": self.feedback_scale / units**0.5 * drawn})
+        drawn = to_every_block(network.blocks[0], context.classes, context.noise, self.feedback_scale)
+        return State(carried={"feedback": drawn})
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         hidden, readout = cell_of(network)

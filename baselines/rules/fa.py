@@ -15,7 +15,9 @@ class FeedbackAlignment(LearningRule):
 
     Lillicrap et al. (2016). B_l is kept in the shape of W_l ([seed, out, in]; kernels for a
     convolution, which it crosses as a transposed convolution), with entries drawn from
-    U(-s, s), s = feedback_scale / sqrt(fan-in of W_l): W_l's own distribution when the scale is 1.
+    U(-s, s), s = feedback_scale / sqrt(fan-in of W_l): W_l's own distribution when the scale is 1. In
+    networks with time B_l stands for the weights between blocks; inside a block its own state and recurrent
+    weights carry back in time as in backpropagation.
     """
 
     name: ClassVar[str] = "fa"

@@ -24,6 +24,7 @@ from creditbench.baselines.networks.cells import TimedRNN
 from creditbench.baselines.networks.flowing_cells import CTRNN
 from creditbench.baselines.networks.recurrent import CellBlock
 from creditbench.baselines.rules.along_time import Moment, add, cell_of, not_recurrent, walk
+from creditbench.baselines.rules.feedback import to_every_block
 from creditbench.suite.errors import unknown_name
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
 
@@ -44,11 +45,8 @@ def local(hidden: CellBlock, moment: Moment) -> Local:
     """Of an Elman cell, h' = tanh(a), and of one Euler step of a CT-RNN, h' = h + Δt (s tanh(a) - λ h), with
     a = W x + U h + b. Where nothing was observed h' = h, and no parameter acts."""
     own, h, after = hidden.parameters, moment.before["h"], moment.after["h"]
-    features, time = moment.seen[..., 1:], moment.seen[..., :1]
-    mask = features.isfinite() & time.isfinite()
-    acts = mask.any(-1, keepdim=True)  # [seed, batch, 1]
-    elapsed = moment.before["waited"] + time.nan_to_num()
-    x = torch.cat([torch.where(mask, features, 0.0), mask.to(h.dtype)], -1)
+    seen = hidden.seen(moment.seen, moment.before)
+    acts, elapsed, x = seen.anything, seen.elapsed, seen.both
     ones = torch.ones_like(elapsed)
     if isinstance(hidden.cell, TimedRNN):
         x = torch.cat([x, elapsed], -1)
@@ -155,8 +153,7 @@ class RFLO(UnitTraces):
     def init(self, network: Network, context: Context) -> State:
         if self.feedback == "symmetric":
             return State()
-        outputs, units = network.blocks[-1].weight.shape[1:]
-        return State(carried={"feedback": (2 * context.noise.uniform(outputs, units) - 1) / units**0.5})
+        return State(carried={"feedback": to_every_block(network.blocks[0], context.classes, context.noise)})
 
     def decay(self, hidden: CellBlock, at: Local) -> Tensor:
         return at.leak

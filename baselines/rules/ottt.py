@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from creditbench.baselines.networks.spiking import LeakyReadout, SpikingBlock
 from creditbench.baselines.rules.through_time import (
     Sums,
     Traces,
@@ -47,15 +46,15 @@ class OnlineTrainingThroughTime(LearningRule):
             for block, trace in reversed(list(zip((*hidden, readout), traces, strict=True))):
                 delta, _ = block.deactivate(trace, change)
                 assert trace.inputs is not None
-                traces_in.see(block.name, trace.inputs, self.remembered(block))
+                traces_in.see(block.name, trace.inputs, self.remembered(block.leak))
                 sums.add(block.name, traces_in.update(block, delta))
                 if block is not network.blocks[0]:
                     change = block.transport(delta)
         yield from sums.means(network)
 
-    def remembered(self, block: SpikingBlock | LeakyReadout) -> float:
-        """λ: how much of the trace â^{t-1} is in â^t."""
-        return block.leak
+    def remembered(self, leak: float) -> float:
+        """How much of the trace â^{t-1} is in â^t."""
+        return leak
 
 
 @dataclass(frozen=True)
@@ -68,5 +67,5 @@ class SpatialLearningThroughTime(OnlineTrainingThroughTime):
     name: ClassVar[str] = "sltt"
     source: ClassVar[str] = "Meng, Xiao, Yan, Wang, Lin & Luo (2023), ICCV. arXiv:2302.14311"
 
-    def remembered(self, block: SpikingBlock | LeakyReadout) -> float:
+    def remembered(self, leak: float) -> float:
         return 0.0

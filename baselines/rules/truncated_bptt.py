@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from creditbench.baselines.rules.along_time import add, cell_of, not_recurrent, walk
-from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task
+from creditbench.baselines.rules.along_time import Moment, add, cell_of, not_recurrent, walk
+from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task, Trace
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,19 @@ class TruncatedBPTT(LearningRule):
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         hidden, readout = cell_of(network)
-        totals: tuple[dict[str, Tensor], ...] = ({}, {})
-        piece: list[Any] = []
-        for moment in walk(network, batch, context):
-            totals = totals[0], add(totals[1], readout.update(moment.trace, moment.error.unsqueeze(0)))
-            below = readout.transport(moment.error.unsqueeze(0))
-            piece.append((moment.before, moment.seen, below))
-            if len(piece) == self.window:
-                totals, piece = (add(totals[0], self._back(hidden, piece)), totals[1]), []
-        if piece:
-            totals = add(totals[0], self._back(hidden, piece)), totals[1]
-        yield readout, totals[1]
-        yield hidden, totals[0]
+        below, above = dict[str, Tensor](), dict[str, Tensor]()
+        for number, piece in enumerate(_pieces(walk(network, batch, context), self.window)):
+            for moment in piece:
+                above = add(above, readout.update(moment.trace, moment.error.unsqueeze(0)))
+            # A learned state before the first piece is led back to, the states before the others are not.
+            before = (piece[0].before,) if number else ()
+            seen = torch.stack([moment.seen for moment in piece])
+            change = torch.cat([readout.transport(moment.error.unsqueeze(0)) for moment in piece])
+            below = add(below, hidden.update(Trace(seen, change, before), change))
+        yield readout, above
+        yield hidden, below
 
-    def _back(self, hidden: Any, piece: Sequence[Any]) -> dict[str, Tensor]:
-        """The piece's update: its moments walked once more from the state before the first of them."""
-        with torch.no_grad():
-            trace, _ = hidden.step(torch.stack([seen for _, seen, _ in piece]), piece[0][0])
-        return hidden.update(trace, torch.cat([below for _, _, below in piece]))  # type: ignore[no-any-return]
+
+def _pieces(moments: Iterator[Moment], window: int) -> Iterator[list[Moment]]:
+    while piece := list(itertools.islice(moments, window)):
+        yield piece

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from creditbench.baselines.networks.flows import ADAPTIVE
 from creditbench.baselines.rules.along_time import Moment, add, cell_of, not_recurrent, walk
 from creditbench.suite.types import Batch, Context, LearningRule, Network, State, Step, Task, Tensors
 
@@ -31,7 +32,18 @@ class UORO(LearningRule):
     learning_rates: ClassVar[tuple[float, float]] = (2e-5, 5e-3)
 
     def supports(self, network: Network, task: Task) -> str | None:
-        return not_recurrent(self.name, network)
+        if reason := not_recurrent(self.name, network):
+            return reason
+        cell = cell_of(network)[0].cell
+        if cell.learns_rest:
+            return (
+                f"{self.name} begins with no influence, and in {network.label} the state at rest is learned"
+            )
+        if getattr(cell, "solver", None) in ADAPTIVE:
+            return (
+                f"{self.name} takes products with the Jacobian, for which torchdiffeq's solvers have no rule"
+            )
+        return None
 
     def step(self, network: Network, batch: Batch, state: State, context: Context) -> Step:
         hidden, readout = cell_of(network)

@@ -10,7 +10,9 @@ from torch import Tensor
 from creditbench.baselines.networks import cells, flowing_cells
 from creditbench.baselines.networks.cells import Cell
 from creditbench.baselines.networks.recurrent import network_of
+from creditbench.baselines.networks.temporal_weights import TemporalWeights
 from creditbench.baselines.rules.bp import Backpropagation
+from creditbench.baselines.rules.dfa import DirectFeedbackAlignment
 from creditbench.baselines.rules.dfa_through_time import DirectFeedbackThroughTime
 from creditbench.baselines.rules.online import RFLO, SnAp1
 from creditbench.baselines.rules.truncated_bptt import TruncatedBPTT
@@ -185,6 +187,13 @@ def test_with_a_window_as_long_as_the_series_nothing_is_truncated(name: str, tas
     assert_same(updates(TruncatedBPTT(window=5), net, task), updates(Backpropagation(), net, task))
 
 
+def test_with_a_window_as_long_as_the_series_a_learned_state_at_rest_is_led_back_to() -> None:
+    net = network(TemporalWeights(**SIZE), every_step=False)
+    found = updates(TruncatedBPTT(window=5), net, "last")
+    assert found["0.phase"].abs().min() > 0
+    assert_same(found, updates(Backpropagation(), net, "last"))
+
+
 def test_a_window_of_one_moment_sees_immediate_influence_alone() -> None:
     """Which is what rflo sees of an Elman cell, that does not leak, where something is observed at every
     moment."""
@@ -267,3 +276,19 @@ def test_uoro_is_unbiased(task: str) -> None:
 def test_uoro_runs_on_every_cell(name: str) -> None:
     found = updates(UORO(), network(EVERYWHERE[name], False), "last")
     assert all(update.isfinite().all() for update in found.values())
+
+
+@pytest.mark.parametrize(
+    ("rule", "cell", "reason"),
+    [
+        (UORO(), TemporalWeights(**SIZE), "the state at rest is learned"),
+        (UORO(), flowing_cells.CTRNN(**SIZE, solver="dopri5"), "torchdiffeq's solvers have no rule"),
+        (DirectFeedbackAlignment(), ELMAN, "choose dfa-through-time"),
+    ],
+)
+def test_what_a_rule_cannot_do_it_says_beforehand(rule: LearningRule, cell: Cell, reason: str) -> None:
+    task = Task("series", 1, "series", (5, 3), 3, lambda: pytest.fail("no data are needed"))
+    assert reason in str(rule.supports(network(cell, every_step=False), task))
+    assert (
+        UORO().supports(network(TemporalWeights(**SIZE, ablation="static"), every_step=False), task) is None
+    )

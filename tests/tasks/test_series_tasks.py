@@ -295,3 +295,11 @@ def test_so_many_moments_are_dropped_in_order_and_always_the_same(dropped: int) 
     assert (kept[:, 1:] == trajectory[kept[:, 0].astype(int) - 1]).all()
     assert (kept == character_trajectories.sparse(trajectory, dropped, "5")).all()
     assert (kept != character_trajectories.sparse(trajectory, dropped, "6")).any()
+
+
+@pytest.mark.parametrize("delay", [3, 4, 5])
+def test_no_sample_of_a_short_delayed_match_is_in_two_splits(delay: int) -> None:
+    splits = temporal_credit.delayed_match(delay)
+    parts = [{own.numpy().tobytes() for own in split.inputs} for split in
+             (splits.train, splits.validation, splits.test)]  # fmt: skip
+    assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
